@@ -1,0 +1,239 @@
+package broker
+
+import (
+	"strings"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"dominion/topics"
+)
+
+// longestClientID is far above what any client makes up for itself, in bytes.
+const longestClientID = 256
+
+// admit decides about a CONNECT: who it is, its will, its turn. A refused
+// client gets a CONNACK that says so, and the error ends the connection.
+func (s *Server) admit(cl *mqtt.Client, pk packets.Packet) error {
+	c := connOf(cl)
+	if c == nil {
+		return packets.ErrNotAuthorized
+	}
+	c.client = cl
+	cl.ID = strings.Clone(cl.ID)
+	clampKeepAlive(cl, s.opt.MaxKeepAlive)
+	c.flow.takeOver(cl)
+	if len(cl.ID) > longestClientID {
+		return s.turnAway(cl, packets.ErrClientIdentifierNotValid)
+	}
+	if len(c.who) == 0 {
+		s.refused(c, Connecting, "", "clients without credentials are let in from this machine only (allow_insecure lets others in)")
+		return s.turnAway(cl, packets.ErrNotAuthorized)
+	}
+	if why := s.checkWill(c, cl, pk); why != "" {
+		s.refused(c, Willing, pk.Connect.WillTopic, why)
+		return s.turnAway(cl, packets.ErrNotAuthorized)
+	}
+	if code, ok := s.awaitTurn(c, cl); !ok {
+		return s.turnAway(cl, code)
+	}
+	return nil
+}
+
+// turnAway answers CONNECT with a refusal. MQTT 3.1.1 has fewer codes, and
+// mochi translates not all of them.
+func (s *Server) turnAway(cl *mqtt.Client, code packets.Code) error {
+	answer := code
+	if cl.Properties.ProtocolVersion < 5 && code == packets.ErrNotAuthorized {
+		answer = packets.ErrBadUsernameOrPassword // becomes 5, not authorized
+	}
+	_ = s.mqtt.SendConnack(cl, answer, false, nil)
+	return code
+}
+
+func (s *Server) mayWrite(who []topics.Identity, topic string, emptying bool) bool {
+	for _, w := range who {
+		if emptying && s.opt.Rules.MayEmpty(w, topic) || s.opt.Rules.MayWrite(w, topic) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) mayRead(who []topics.Identity, filter string) bool {
+	for _, w := range who {
+		if s.opt.Rules.MayRead(w, filter) {
+			return true
+		}
+	}
+	return false
+}
+
+// verdicts remembers what the rules said about a client's topics: a client has
+// few, and publishes on them again and again.
+type verdicts struct {
+	writing, emptying map[string]*verdict
+	said              int // log lines about this client
+}
+
+type verdict struct {
+	refusal  string // why it is refused; "" for allowed
+	unkept   bool   // must not be retained
+	saidOnce bool   // the log has it
+}
+
+// Bounds for a client that makes up topics.
+const (
+	mostVerdicts = 512
+	mostSaid     = 20
+)
+
+// say tells whether the log shall have a line about v, the first time.
+func (vs *verdicts) say(v *verdict) bool {
+	if v.saidOnce || vs.said >= mostSaid {
+		return false
+	}
+	v.saidOnce = true
+	vs.said++
+	return true
+}
+
+// published decides about a PUBLISH. What is refused is acknowledged and goes
+// nowhere: mochi would disconnect a client of MQTT 3.1.1, which then comes back
+// and does the same again.
+func (s *Server) published(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	c := connOf(cl)
+	if c == nil { // the broker itself
+		return pk, nil
+	}
+	emptying := pk.FixedHeader.Retain && len(pk.Payload) == 0
+	v := s.verdict(c, pk.TopicName, emptying)
+	if v.refusal != "" {
+		topic := pk.TopicName
+		if strings.HasPrefix(topic, shield+"$") {
+			topic = topic[len(shield):]
+		}
+		if c.verdicts.say(v) {
+			s.log.Warn().Str("client", cl.ID).Str("topic", shorten(topic)).Str("why", v.refusal).Msg("message refused: acknowledged and ignored")
+		}
+		s.refused(c, Publishing, topic, v.refusal)
+		return pk, packets.CodeSuccessIgnore
+	}
+	switch {
+	case !pk.FixedHeader.Retain:
+	case !v.unkept || emptying:
+		// mochi's topic is a piece of the packet it came in, which would be
+		// kept beside the payload.
+		pk.TopicName = strings.Clone(pk.TopicName)
+	default:
+		// A command that is found later would be run later.
+		pk.FixedHeader.Retain = false
+		if c.verdicts.say(v) {
+			s.log.Warn().Str("client", cl.ID).Str("topic", shorten(pk.TopicName)).Msg("retain flag taken off: commands and events are never kept")
+		}
+	}
+	return pk, nil
+}
+
+func (s *Server) verdict(c *conn, topic string, emptying bool) *verdict {
+	known := &c.verdicts.writing
+	if emptying {
+		known = &c.verdicts.emptying
+	}
+	if v := (*known)[topic]; v != nil {
+		return v
+	}
+	v := &verdict{refusal: s.judge(c, topic, emptying), unkept: !s.opt.Rules.Retainable(topic)}
+	if *known == nil || len(*known) >= mostVerdicts {
+		*known = map[string]*verdict{}
+	}
+	(*known)[strings.Clone(topic)] = v
+	return v
+}
+
+func (s *Server) judge(c *conn, topic string, emptying bool) (refusal string) {
+	switch {
+	case strings.HasPrefix(topic, "$"):
+		return "topics that begin with $ are the broker's own"
+	case levels(topic) > s.opt.MaxLevels:
+		return "too many levels"
+	case !s.mayWrite(c.who, topic, emptying):
+		return "may not write there"
+	}
+	return ""
+}
+
+// shield is put before the topics that mochi drops without acknowledging them.
+const shield = "$"
+
+// received sees every packet before mochi handles it.
+func (s *Server) received(pk packets.Packet) packets.Packet {
+	if t := pk.TopicName; pk.FixedHeader.Type == packets.Publish &&
+		len(t) >= len(mqtt.SysPrefix) && strings.EqualFold(t[:len(mqtt.SysPrefix)], mqtt.SysPrefix) {
+		pk.TopicName = shield + t
+	}
+	return pk
+}
+
+// processed sees every packet after mochi handled it.
+func (s *Server) processed(cl *mqtt.Client, pk packets.Packet) {
+	c := connOf(cl)
+	if c == nil {
+		return
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Subscribe:
+		s.startReplay(c)
+	case packets.Puback, packets.Pubcomp:
+		c.flow.free(pk.PacketID)
+		c.replay.acknowledged(pk.PacketID)
+	case packets.Pubrec:
+		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code { // the end of it
+			c.flow.free(pk.PacketID)
+		}
+	}
+}
+
+// encoding sees every packet before it is written.
+func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c := connOf(cl)
+	if c == nil {
+		return pk
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Suback:
+		pk.PacketID = c.subscribe
+	case packets.Publish:
+		c.fence(cl, pk)
+		if pk.FixedHeader.Qos > 0 {
+			// Before the session is settled, its own goroutine sends again
+			// what was in flight: nobody reads acknowledgements then.
+			c.flow.take(pk.PacketID, c.settled.Load(), c.closed)
+		}
+	}
+	return pk
+}
+
+// refused tells of a refusal. The log has one line in ten seconds at most of
+// those that a client can repeat by connecting again.
+func (s *Server) refused(c *conn, what Deed, topic, why string) {
+	if what == Connecting || what == Willing {
+		const pause = int64(10 * time.Second)
+		now, last := time.Now().UnixNano(), s.door.complained.Load()
+		if now-last > pause && s.door.complained.CompareAndSwap(last, now) {
+			s.log.Warn().Str("client", c.client.ID).Stringer("remote", c.RemoteAddr()).Str("topic", shorten(topic)).Str("why", why).Msg("client turned away")
+		}
+	}
+	if s.opt.Refused == nil {
+		return
+	}
+	s.opt.Refused(Refusal{
+		What:   what,
+		Client: c.client.ID,
+		Remote: c.RemoteAddr().String(),
+		Who:    c.who,
+		Topic:  strings.Clone(topic),
+		Why:    why,
+	})
+}

@@ -1,0 +1,49 @@
+package broker
+
+import (
+	"log/slog"
+	"math"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+)
+
+// bounds are mochi's settings that its defaults leave open or get wrong.
+func bounds(o Options, log *slog.Logger) *mqtt.Options {
+	c := mqtt.NewDefaultServerCapabilities()
+	// The default forgets every retained message a day after it was published.
+	c.MaximumMessageExpiryInterval = 0
+	// By default a header may announce 256 MiB, and gets the buffer for it.
+	c.MaximumPacketSize = uint32(o.MaxPacket)
+	// Past this many unacknowledged messages the next is lost without a word.
+	c.MaximumInflight = math.MaxUint16
+	// A channel of this capacity is made for each client, 8 bytes a place.
+	c.MaximumClientWritesPending = int32(o.MaxPending)
+	// The default keeps abandoned sessions for 136 years.
+	c.MaximumSessionExpiryInterval = uint32(o.SessionExpiry / time.Second)
+	// Each alias keeps a topic of up to 64 KiB in memory.
+	c.TopicAliasMaximum = 32
+	// Otherwise an acknowledgement repeats the publisher's user properties.
+	c.Compatibilities.NoInheritedPropertiesOnAck = true
+	return &mqtt.Options{
+		Capabilities:           c,
+		Logger:                 log,
+		SysTopicResendInterval: 60,
+		// Each packet is written at once. With a buffer mochi holds answers
+		// (PINGRESP, SUBACK) back while messages wait, and replay.go may make
+		// them wait for long.
+		ClientNetWriteBufferSize: 1,
+	}
+}
+
+// clampKeepAlive gives each client a keep-alive that ends: none at all means a
+// hung client is connected for ever, and mochi's deadline, one and a half times
+// the keep-alive in 16 bits, overflows above 43,690 s. Clients of MQTT 5 are
+// told; to others a server may hang up whenever it thinks them dead.
+func clampKeepAlive(cl *mqtt.Client, longest time.Duration) {
+	seconds := uint16(min(longest/time.Second, 43_690))
+	if k := cl.State.Keepalive; k == 0 || k > seconds {
+		cl.State.Keepalive = seconds
+		cl.State.ServerKeepalive = true
+	}
+}

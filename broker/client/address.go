@@ -1,0 +1,53 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+)
+
+// address is where a broker listens, and the login.
+type address struct {
+	host           string // host:port
+	user, password string
+}
+
+const wantAddress = "want mqtt://host:1883, or mqtt://user:password@host:1883"
+
+// parseAddress reads a broker's URL. Its errors never show the password.
+func parseAddress(text string) (address, error) {
+	if text == "" {
+		return address{}, errors.New("no broker is named (" + wantAddress + ")")
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return address{}, errors.New("the broker's address cannot be read (" + wantAddress +
+			"; write other characters of a password as %XX)")
+	}
+	switch {
+	case u.Scheme == "mqtts" || u.Scheme == "ssl" || u.Scheme == "tls":
+		return address{}, fmt.Errorf("broker %s: TLS is not spoken yet (%s)", u.Redacted(), wantAddress)
+	case u.Scheme != "mqtt" && u.Scheme != "tcp" || u.Hostname() == "":
+		return address{}, fmt.Errorf("broker %s is no MQTT address (%s)", u.Redacted(), wantAddress)
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+		return address{}, fmt.Errorf("broker %s has more than a host and a port (%s)", u.Redacted(), wantAddress)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "1883"
+	}
+	password, _ := u.User.Password()
+	if password != "" && u.User.Username() == "" {
+		return address{}, fmt.Errorf("broker %s has a password without a user (%s)", u.Host, wantAddress)
+	}
+	return address{net.JoinHostPort(u.Hostname(), port), u.User.Username(), password}, nil
+}
+
+// String is for logs and errors: no login.
+func (a address) String() string {
+	if a.host == "" {
+		return "embedded"
+	}
+	return a.host
+}

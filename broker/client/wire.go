@@ -1,0 +1,71 @@
+package client
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// wire is a connection that makes up for what the network library does not.
+// Each write has its own deadline: the library has none for acknowledgements
+// and pings, and a frozen broker would hold it for ever. A Close at this end is
+// told to the reader: the library takes net.ErrClosed for its own doing and
+// would not say that the link is lost. And a parting wire is closed by the
+// broker: closed at this end with something unread, or while the broker writes,
+// it might be reset before the broker has read the DISCONNECT, and the will of
+// a node that said goodbye be sent.
+type wire struct {
+	net.Conn
+	parting atomic.Int64  // how long Close waits for the broker's, in nanoseconds
+	ended   chan struct{} // closed when nothing more can be read
+
+	endOnce, closeOnce sync.Once
+}
+
+func newWire(c net.Conn) *wire {
+	return &wire{Conn: c, ended: make(chan struct{})}
+}
+
+var errClosed = errors.New("closed at this end")
+
+func (w *wire) Read(b []byte) (int, error) {
+	n, err := w.Conn.Read(b)
+	if err != nil {
+		w.endOnce.Do(func() { close(w.ended) })
+	}
+	if errors.Is(err, net.ErrClosed) {
+		err = errClosed
+	}
+	return n, err
+}
+
+func (w *wire) Write(b []byte) (int, error) {
+	if err := w.Conn.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+		return 0, err
+	}
+	return w.Conn.Write(b)
+}
+
+// SetWriteDeadline is the library's, which would lift that of another write.
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
+// partWithin has Close wait for the broker to close first, so long.
+func (w *wire) partWithin(d time.Duration) { w.parting.Store(int64(d)) }
+
+// Close ends the connection. Only the first call does, and may wait; all others
+// wait for it.
+func (w *wire) Close() error {
+	var err error
+	w.closeOnce.Do(func() {
+		if d := time.Duration(w.parting.Load()); d > 0 {
+			select {
+			case <-w.ended:
+			case <-time.After(d):
+			}
+		}
+		err = w.Conn.Close()
+	})
+	return err
+}

@@ -1,0 +1,111 @@
+package broker
+
+import (
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+
+	"dominion/topics"
+)
+
+// conn is one client's connection. Where mochi waits for ever, or for the
+// keep-alive, it has deadlines of its own: one for the whole CONNECT, and one
+// for each write, so that a subscriber that stops reading costs a publisher
+// that much, once, and is then gone.
+type conn struct {
+	net.Conn
+	writeTimeout time.Duration
+	who          []topics.Identity // all that the client may be; empty: it may not come in
+	listener     string            // what mochi calls its listener
+
+	closeOnce sync.Once
+	closed    chan struct{} // closed with the connection
+	ended     chan struct{} // closed when nothing of the session runs any more, its will included
+
+	replay   replay
+	flow     flow
+	settled  atomic.Bool                     // CONNACK and what was in flight before are sent
+	refusing atomic.Pointer[map[string]bool] // filters of the SUBSCRIBE being processed that are refused
+	tooSlow  atomic.Bool                     // it was said that the client is too slow
+	wrote    atomic.Int64                    // when something was last written: nanoseconds of the clock
+	parting  atomic.Bool                     // nothing more is written: see part
+
+	// What follows belongs to the connection's own goroutine.
+	client    *mqtt.Client // once CONNECT was read
+	turn      bool         // it has the turn of its client id
+	finished  bool         // mochi ended the session, will and all
+	verdicts  verdicts
+	subscribe uint16 // packet id of the SUBSCRIBE being processed
+	wishes    []wish // its filters, for the retained replay
+}
+
+func newConn(c net.Conn, who []topics.Identity, listener string, o Options) *conn {
+	n := &conn{
+		Conn:         c,
+		who:          who,
+		listener:     listener,
+		writeTimeout: o.WriteTimeout,
+		closed:       make(chan struct{}),
+		ended:        make(chan struct{}),
+	}
+	// mochi sets the next deadline when CONNECT is read.
+	_ = c.SetReadDeadline(time.Now().Add(o.ConnectTimeout))
+	return n
+}
+
+// connOf is the connection of a client; nil for those mochi has inside itself.
+func connOf(cl *mqtt.Client) *conn {
+	c, _ := cl.Net.Conn.(*conn)
+	return c
+}
+
+// SetDeadline is what mochi calls for the keep-alive: only reading waits that long.
+func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+
+// Write closes the connection when the client takes nothing: mochi's writers go
+// on after an error, and only its reader ends the client. When the client has
+// gone, what it said last (DISCONNECT, perhaps) is still to be read: the reader
+// is given the time for that.
+func (c *conn) Write(b []byte) (int, error) {
+	if c.parting.Load() {
+		return len(b), nil
+	}
+	c.wrote.Store(time.Now().UnixNano())
+	if err := c.SetWriteDeadline(time.Now().Add(c.writeTimeout)); err != nil {
+		_ = c.Close()
+		return 0, err
+	}
+	n, err := c.Conn.Write(b)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		_ = c.Close()
+	case err != nil && !c.parting.Load():
+		_ = c.SetReadDeadline(time.Now().Add(c.writeTimeout))
+	}
+	return n, err
+}
+
+// part says that no more comes, and leaves what was written to be read: a
+// socket that is closed while the client still sends takes that away from it.
+// The client is expected to close in its turn.
+func (c *conn) part() {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || c.parting.Swap(true) || half.CloseWrite() != nil {
+		_ = c.Close()
+	}
+}
+
+// Close ends the connection, and so the client, as a lost one: its will is published.
+func (c *conn) Close() error {
+	var err error
+	c.closeOnce.Do(func() {
+		close(c.closed)
+		err = c.Conn.Close()
+	})
+	return err
+}

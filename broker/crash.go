@@ -1,0 +1,92 @@
+package broker
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// attend serves one connection from its first byte until nothing is left of
+// it. A panic in mochi, as a truncated SUBSCRIBE of MQTT 5 brings about, ends
+// this client like any lost one: its will is published, its session is gone and
+// its id free when attend returns.
+func (s *Server) attend(c *conn) {
+	defer close(c.ended)
+	defer c.replay.wait()
+	defer func() { _ = c.Close() }()
+	s.contain(c, "serving a client", func() { _ = s.mqtt.EstablishConnection(c.listener, c) })
+	s.contain(c, "ending a client", func() { s.finish(c) })
+}
+
+// contain runs f and turns its panic into a line in the log.
+func (s *Server) contain(c *conn, doing string, f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error().
+				Str("panic", fmt.Sprint(p)).
+				Stringer("remote", c.RemoteAddr()).
+				Bytes("stack", debug.Stack()).
+				Msg("panic while " + doing + ", the client is disconnected")
+			_ = c.Close()
+		}
+	}()
+	f()
+}
+
+// finish does what mochi leaves undone when it panicked, or when CONNACK could
+// not be written.
+func (s *Server) finish(c *conn) {
+	cl := c.client
+	if cl == nil {
+		return
+	}
+	defer s.takeover.pass(c)
+	if known, ok := s.mqtt.Clients.Get(cl.ID); !ok || known != cl {
+		return
+	}
+	cl.Stop(packets.ErrUnspecifiedError)
+	if !c.finished {
+		s.publishWill(cl)
+	}
+	if expires(cl) {
+		s.forget(cl)
+	}
+}
+
+// expires tells whether a session ends with its connection.
+func expires(cl *mqtt.Client) bool {
+	if cl.Properties.ProtocolVersion == 5 {
+		return cl.Properties.Props.SessionExpiryInterval == 0
+	}
+	return cl.Properties.Clean
+}
+
+// forget removes a session whose connection has ended.
+func (s *Server) forget(cl *mqtt.Client) {
+	cl.ClearInflights()
+	s.mqtt.UnsubscribeClient(cl)
+	s.mqtt.Clients.Delete(cl.ID)
+}
+
+// publishWill sends a client's will if it still has one. mochi's own way is not
+// exported; an inline client with the same id does the same.
+func (s *Server) publishWill(cl *mqtt.Client) {
+	if s.stopping.Load() || !atomic.CompareAndSwapUint32(&cl.Properties.Will.Flag, 1, 0) {
+		return
+	}
+	will := cl.Properties.Will
+	pk := packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: will.Retain, Qos: will.Qos},
+		TopicName:   will.TopicName,
+		Payload:     will.Payload,
+		Properties:  packets.Properties{User: will.User},
+		PacketID:    uint16(will.Qos),
+	}
+	ghost := s.mqtt.NewClient(nil, mqtt.LocalListener, cl.ID, true)
+	if err := s.mqtt.InjectPacket(ghost, pk); err != nil {
+		s.log.Error().Err(err).Str("client", cl.ID).Str("topic", will.TopicName).Msg("will not published")
+	}
+}

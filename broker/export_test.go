@@ -1,0 +1,70 @@
+package broker
+
+import (
+	"net"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// AddHook lets a test watch mochi, or stand in its way.
+func (s *Server) AddHook(h mqtt.Hook) error { return s.mqtt.AddHook(h, nil) }
+
+// AddListener lets a test bring its own.
+func (s *Server) AddListener(l net.Listener) { s.listeners = append(s.listeners, l) }
+
+// Clients is how many sessions mochi knows.
+func (s *Server) Clients() int { return s.mqtt.Clients.Len() }
+
+// Inject publishes as the broker itself does, past the access rules.
+func (s *Server) Inject(topic string, payload []byte, retain bool, qos byte) error {
+	return s.Injector()(topic, payload, retain, qos)
+}
+
+// Injector is Inject, for many messages of one client.
+func (s *Server) Injector() func(topic string, payload []byte, retain bool, qos byte) error {
+	cl := s.mqtt.NewClient(nil, mqtt.LocalListener, "test", true)
+	return func(topic string, payload []byte, retain bool, qos byte) error {
+		return s.mqtt.InjectPacket(cl, publishPacket(topic, payload, retain, qos))
+	}
+}
+
+// Matches is the broker's reading of filters.
+func Matches(filter, topic string) bool { return matches(filter, topic) }
+
+// ValidFilter is the broker's idea of a filter.
+func ValidFilter(filter string) bool { return validFilter(filter) }
+
+// NewPipe is the connection that Pipe is made of.
+func NewPipe() (net.Conn, net.Conn) { return newPipe() }
+
+func publishPacket(topic string, payload []byte, retain bool, qos byte) packets.Packet {
+	return packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: retain, Qos: qos},
+		TopicName:   topic,
+		Payload:     payload,
+		PacketID:    uint16(qos),
+	}
+}
+
+// RetainAt retains a message as if it had come at another time, in Unix seconds.
+func (s *Server) RetainAt(topic, payload string, created int64) {
+	pk := publishPacket(topic, []byte(payload), true, 0)
+	pk.Created = created
+	s.mqtt.Topics.RetainMessage(pk)
+	s.retained(topic)
+}
+
+// BreakStore closes the store's file under the server; repair opens it again.
+func (s *Server) BreakStore() (repair func() error, err error) {
+	st := s.store
+	st.writing.Lock()
+	defer st.writing.Unlock()
+	return func() error {
+		st.writing.Lock()
+		defer st.writing.Unlock()
+		db, _, err := loadStore(st.path)
+		st.db = db
+		return err
+	}, st.db.Close()
+}

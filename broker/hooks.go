@@ -1,0 +1,117 @@
+package broker
+
+import (
+	"slices"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// hooks is the one hook that mochi knows, and so the order of the guards does
+// not depend on mochi. The comments say in which goroutine mochi calls.
+type hooks struct {
+	mqtt.HookBase
+	s *Server
+}
+
+// ID names the hook in mochi's log.
+func (h *hooks) ID() string { return "dominion" }
+
+// Provides tells mochi which of the methods below exist.
+func (h *hooks) Provides(b byte) bool {
+	return slices.Contains([]byte{
+		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished, mqtt.OnDisconnect, mqtt.OnClientExpired,
+		mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed,
+		mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnWill,
+		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe,
+		mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
+	}, b)
+}
+
+// The client's own goroutine, from CONNECT to the end.
+
+// OnConnect admits a client: access.go, wills.go, takeover.go.
+func (h *hooks) OnConnect(cl *mqtt.Client, pk packets.Packet) error { return h.s.admit(cl, pk) }
+
+// OnConnectAuthenticate has nothing left to ask after OnConnect.
+func (h *hooks) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
+
+// OnSessionEstablished comes after CONNACK: the next client with this id may try.
+func (h *hooks) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	if c := connOf(cl); c != nil {
+		h.s.takeover.pass(c)
+		c.settled.Store(true)
+	}
+}
+
+// OnDisconnect comes after the will was sent: crash.go has nothing to mend.
+func (h *hooks) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
+	if c := connOf(cl); c != nil {
+		c.finished = true
+	}
+}
+
+// OnPacketRead sees each packet before it is handled.
+func (h *hooks) OnPacketRead(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	return h.s.received(pk), nil
+}
+
+// OnPacketProcessed follows; after a SUBSCRIBE, SUBACK was written: replay.go.
+func (h *hooks) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
+	if err == nil {
+		h.s.processed(cl, pk)
+	}
+}
+
+// OnPublish judges a message: access.go.
+func (h *hooks) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	return h.s.published(cl, pk)
+}
+
+// OnSubscribe judges the filters: subscribe.go.
+func (h *hooks) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	return h.s.subscribing(cl, pk)
+}
+
+// OnSubscribed comes before SUBACK is written.
+func (h *hooks) OnSubscribed(cl *mqtt.Client, _ packets.Packet, codes []byte) {
+	h.s.subscribed(cl, codes)
+}
+
+// OnUnsubscribe comes after mochi judged the packet's id.
+func (h *hooks) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	h.s.unsubscribing(cl, pk)
+	return pk
+}
+
+// OnWill is asked before a will is sent: wills.go.
+func (h *hooks) OnWill(_ *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
+	return h.s.lastWill(will), nil
+}
+
+// Any goroutine: publishers', writers', mochi's own.
+
+// OnACLCheck is asked about a filter of a SUBSCRIBE, and at each delivery.
+func (h *hooks) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
+	return h.s.allowed(cl, topic, write)
+}
+
+// OnPacketEncode sees each packet before it is written, and may wait: replay.go.
+func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	return h.s.encoding(cl, pk)
+}
+
+// OnPublishDropped tells that a client's queue is full: slow.go.
+func (h *hooks) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) { h.s.dropped(cl, pk) }
+
+// OnRetainMessage tells that what is retained on a topic may have changed.
+func (h *hooks) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+	h.s.retained(pk.TopicName)
+}
+
+// OnRetainedExpired tells that a message of MQTT 5 outlived its expiry.
+func (h *hooks) OnRetainedExpired(topic string) { h.s.retained(topic) }
+
+// OnClientExpired comes before mochi drops a session of a client that is gone;
+// its subscriptions are not dropped with it.
+func (h *hooks) OnClientExpired(cl *mqtt.Client) { h.s.mqtt.UnsubscribeClient(cl) }

@@ -1,0 +1,171 @@
+package broker_test
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/rs/zerolog"
+
+	"dominion/broker"
+	"dominion/topics"
+)
+
+func TestASubscriberThatStopsReadingCostsItsPublishersOneDeadline(t *testing.T) {
+	const deadline = 500 * time.Millisecond
+	const n, size = 400, 64 << 10
+	for _, c := range []struct {
+		name string
+		dial func(*testing.T, *broker.Server) net.Conn
+	}{
+		{"over TCP", func(t *testing.T, s *broker.Server) net.Conn {
+			nc := dial(t, s)
+			_ = nc.(*net.TCPConn).SetReadBuffer(4096)
+			return nc
+		}},
+		{"over a pipe", func(_ *testing.T, s *broker.Server) net.Conn {
+			return s.Pipe(topics.Identity{Role: topics.RoleOperator})
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, func(o *broker.Options) { o.WriteTimeout = deadline })
+			gate := &gatedReader{Conn: c.dial(t, s), open: make(chan struct{})}
+			watcher := join(t, dial(t, s), "watcher", nil)
+			watcher.subscribe(1, "will/of/stuck")
+			stuck := join(t, gate, "stuck", withWill("will/of/stuck", "lost", false))
+			stuck.subscribe(1, "much/data")
+			gate.shut.Store(true)
+
+			publisher := join(t, dial(t, s), "publisher", nil)
+			payload := strings.Repeat("x", size)
+			var slow []time.Duration
+			began := time.Now()
+			for range n {
+				at := time.Now()
+				publisher.publish("much/data", payload, 1, false)
+				if d := time.Since(at); d > deadline/2 {
+					slow = append(slow, d)
+				}
+			}
+			if took := time.Since(began); len(slow) > 1 || took > 10*deadline {
+				t.Errorf("%d messages took %v, slow ones %v; want at most one of about %v", n, took, slow, deadline)
+			}
+			watcher.message("will/of/stuck")
+			close(gate.open)
+			stuck.gone()
+		})
+	}
+}
+
+func TestAClientThatSendsNothingIsDisconnected(t *testing.T) {
+	s := start(t, func(o *broker.Options) { o.ConnectTimeout = 100 * time.Millisecond })
+	for _, c := range []struct {
+		name string
+		send []byte
+	}{{"nothing", nil}, {"half a CONNECT", []byte{0x10, 0x20, 0x00, 0x04, 'M'}}} {
+		nc := dial(t, s)
+		_, _ = nc.Write(c.send)
+		_ = nc.SetReadDeadline(time.Now().Add(patience))
+		began := time.Now()
+		_, err := nc.Read(make([]byte, 1))
+		if ne, ok := err.(net.Error); err == nil || ok && ne.Timeout() {
+			t.Errorf("%s: read: %v after %v, want the end of the connection", c.name, err, time.Since(began))
+		}
+		_ = nc.Close()
+	}
+	p := join(t, dial(t, s), "quiet", nil) // the deadline ends with CONNECT
+	time.Sleep(200 * time.Millisecond)
+	p.publish("still/there", "v", 1, false)
+}
+
+func TestKeepAliveIsClamped(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(o *broker.Options) { o.MaxKeepAlive = time.Second })
+	for _, keepAlive := range []uint16{0, 60, 65535} {
+		will := fmt.Sprintf("will/%d", keepAlive)
+		p := join(t, dial(t, s), "hung", func(pk *packets.Packet) {
+			withWill(will, "lost", true)(pk)
+			pk.ProtocolVersion = 5
+			pk.Connect.Keepalive = keepAlive
+		})
+		if pr := p.connack.Properties; !pr.ServerKeepAliveFlag || pr.ServerKeepAlive != 1 {
+			t.Errorf("keep-alive %d: the client is told %d (%v), want 1", keepAlive, pr.ServerKeepAlive, pr.ServerKeepAliveFlag)
+		}
+		p.gone()
+		eventually(t, "its will", func() bool { return retained(t, s, will)[will] == "lost" })
+	}
+}
+
+func TestAnAnnouncedGiantIsRefusedBeforeItsBufferIsMade(t *testing.T) {
+	s := start(t, nil)
+	p := join(t, dial(t, s), "giant", nil)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	p.raw([]byte{0x30, 0x80, 0x80, 0x80, 0x64}) // PUBLISH of 200 MiB
+	p.gone()
+	runtime.ReadMemStats(&after)
+	if made := after.TotalAlloc - before.TotalAlloc; made > 64<<20 {
+		t.Errorf("%d MiB were allocated", made>>20)
+	}
+}
+
+func TestTheLargestPayloadPasses(t *testing.T) {
+	s := start(t, nil)
+	p := join(t, dial(t, s), "large", nil)
+	p.subscribe(1, "large/#")
+	p.send(packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: true}, PacketID: p.id(),
+		TopicName: "large/payload", Payload: make([]byte, topics.MaxPayload),
+	})
+	if got := len(p.message("large/payload").Payload); got != topics.MaxPayload {
+		t.Errorf("%d bytes arrived, want %d", got, topics.MaxPayload)
+	}
+}
+
+func TestDeepTopicsCostNothing(t *testing.T) {
+	s := start(t, nil)
+	p := join(t, dial(t, s), "deep", nil)
+	deep := strings.Repeat("/", 32_000)
+	began := time.Now()
+	p.publish(deep, "v", 1, true)
+	p.subscribe(1, deep+"#")
+	p.publish("shallow", "v", 1, false)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+func TestAClientThatReadsTooSlowlyIsDisconnectedRatherThanDeceived(t *testing.T) {
+	var log lockedBuffer
+	s := start(t, func(o *broker.Options) {
+		o.MaxPending, o.WriteTimeout, o.Log = 8, patience, zerolog.New(&log)
+	})
+	gate := &gatedReader{Conn: s.Pipe(topics.Identity{Role: topics.RoleOperator}), open: make(chan struct{})}
+	slow := join(t, gate, "slow", nil)
+	slow.subscribe(0, "beats", "facts")
+	gate.shut.Store(true)
+
+	payload := []byte(strings.Repeat("x", 32<<10))
+	for range 100 {
+		if err := s.Inject("beats", payload, false, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if strings.Contains(log.String(), "too slowly") {
+		t.Error("disconnected for messages that may be lost")
+	}
+	for range 100 {
+		if err := s.Inject("facts", payload, false, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(gate.open)
+	slow.gone()
+	if n := strings.Count(log.String(), "too slowly"); n != 1 {
+		t.Errorf("said %d times, want once:\n%s", n, log.String())
+	}
+}

@@ -1,0 +1,93 @@
+package broker
+
+import (
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// subscribing decides about each filter of a SUBSCRIBE, and keeps mochi from
+// replaying what is retained (replay.go does). It gives the packet the id 0 for
+// now: mochi looks for the client's id among those of its own messages in
+// flight, and refuses if it finds it.
+func (s *Server) subscribing(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c := connOf(cl)
+	if c == nil {
+		return pk
+	}
+	c.subscribe, pk.PacketID = pk.PacketID, 0
+	refused := map[string]bool{}
+	c.wishes = c.wishes[:0]
+	for i := range pk.Filters {
+		sub := &pk.Filters[i]
+		if why := s.judgeFilter(c, sub.Filter); why != "" {
+			refused[sub.Filter] = true
+			s.log.Warn().Str("client", cl.ID).Str("filter", shorten(sub.Filter)).Str("why", why).Msg("subscription refused")
+			s.refused(c, Subscribing, sub.Filter, why)
+		}
+		_, existed := cl.State.Subscriptions.Get(sub.Filter)
+		c.wishes = append(c.wishes, newWish(*sub, existed))
+		sub.RetainHandling = neverReplay
+	}
+	if len(refused) > 0 {
+		c.refusing.Store(&refused)
+	}
+	return pk
+}
+
+// subscribed follows once mochi knows which filters are granted.
+func (s *Server) subscribed(cl *mqtt.Client, codes []byte) {
+	c := connOf(cl)
+	if c == nil {
+		return
+	}
+	c.refusing.Store(nil)
+	granted := c.wishes[:0]
+	for i, w := range c.wishes {
+		if i < len(codes) && codes[i] < packets.ErrUnspecifiedError.Code && w.wanted {
+			w.topics = s.retainedOn(w.sub.Filter)
+			granted = append(granted, w)
+		}
+	}
+	c.replay.add(granted)
+}
+
+// unsubscribing does what mochi leaves out for the same reason as in
+// subscribing, when the packet's id is among those in flight.
+func (s *Server) unsubscribing(cl *mqtt.Client, pk packets.Packet) {
+	if _, taken := cl.State.Inflight.Get(pk.PacketID); !taken {
+		return
+	}
+	for _, sub := range pk.Filters {
+		if s.mqtt.Topics.Unsubscribe(sub.Filter, cl.ID) {
+			atomic.AddInt64(&s.mqtt.Info.Subscriptions, -1)
+		}
+		cl.State.Subscriptions.Delete(sub.Filter)
+	}
+}
+
+func (s *Server) judgeFilter(c *conn, filter string) (refusal string) {
+	bare := unshared(filter)
+	switch {
+	case !validFilter(bare):
+		return "not a filter"
+	case levels(bare) > s.opt.MaxLevels:
+		return "too many levels"
+	case !s.mayRead(c.who, bare):
+		return "may not read there"
+	}
+	return ""
+}
+
+// allowed answers mochi's question about a topic. What a client may write is
+// decided in published; a filter that was granted needs no look at each
+// delivery, for Rules grant a filter only with all it matches.
+func (s *Server) allowed(cl *mqtt.Client, topic string, write bool) bool {
+	c := connOf(cl)
+	if write || c == nil {
+		return true
+	}
+	refusing := c.refusing.Load()
+	return refusing == nil || !(*refusing)[topic]
+}

@@ -1,0 +1,190 @@
+package broker_test
+
+import (
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"dominion/broker"
+	"dominion/topics"
+)
+
+const presence = "dominion/attic/state/presence"
+
+// birth subscribes, then says that it is there, as a node does.
+func birth(p *peer, sid string) {
+	p.subscribe(1, "dominion/attic/desired/#")
+	p.publish(presence, "online "+sid, 1, true)
+}
+
+func TestATakeoverEndsTheOldSessionBeforeTheNewOneBegins(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	if err := s.AddHook(&lateHook{}); err != nil {
+		t.Fatal(err)
+	}
+	watcher := join(t, dial(t, s), "watcher", nil)
+	watcher.subscribe(1, presence)
+	var old *peer
+	for i := range 30 {
+		sid := fmt.Sprint(i)
+		p := join(t, dial(t, s), "attic", withWill(presence, "lost "+sid, true))
+		birth(p, sid)
+		if old != nil {
+			old.gone()
+			if got := string(watcher.message(presence).Payload); got != fmt.Sprintf("lost %d", i-1) {
+				t.Fatalf("takeover %d: presence %q, want the old will first", i, got)
+			}
+		}
+		if got := string(watcher.message(presence).Payload); got != "online "+sid {
+			t.Fatalf("takeover %d: presence %q, want the new birth last", i, got)
+		}
+		hears(t, s, p, sid)
+		old = p
+	}
+}
+
+// hears fails unless a message reaches the client.
+func hears(t *testing.T, s *broker.Server, p *peer, word string) {
+	t.Helper()
+	if err := s.Inject("dominion/attic/desired/services", []byte(word), false, 1); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(p.message("dominion/attic/desired/services").Payload); got != word {
+		t.Fatalf("heard %q, want %q", got, word)
+	}
+}
+
+func TestOneOfManyConnectionsWithOneIdSurvives(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	if err := s.AddHook(&lateHook{}); err != nil {
+		t.Fatal(err)
+	}
+	clean := s.Clients()
+	for round := range 3 {
+		const n = 16
+		peers := make([]*peer, n)
+		var all sync.WaitGroup
+		for i := range n {
+			all.Go(func() {
+				sid := fmt.Sprintf("%d-%d", round, i)
+				nc, err := net.Dial("tcp", s.Addrs()[0].String())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				p := try(t, nc, "attic", withWill(presence, "lost "+sid, true))
+				peers[i] = p
+				if p.connack.FixedHeader.Type != packets.Connack {
+					return // taken over before it could read its CONNACK
+				}
+				p.send(packets.Packet{
+					FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: p.id(),
+					Filters: packets.Subscriptions{{Filter: "dominion/attic/desired/#", Qos: 1}},
+				})
+				p.send(packets.Packet{
+					FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: true}, PacketID: p.id(),
+					TopicName: presence, Payload: []byte("online " + sid),
+				})
+			})
+		}
+		all.Wait()
+		survivor := -1
+		eventually(t, "one connection is left", func() bool {
+			alive := 0
+			for i, p := range peers {
+				if p != nil && !ended(p) {
+					alive, survivor = alive+1, i
+				}
+			}
+			return alive == 1
+		})
+		p := peers[survivor]
+		p.subscribe(1, "dominion/attic/desired/#")
+		hears(t, s, p, fmt.Sprint("round ", round))
+		want := map[string]string{presence: fmt.Sprintf("online %d-%d", round, survivor)}
+		if diff := cmp.Diff(want, retained(t, s, presence)); diff != "" {
+			t.Fatalf("round %d: presence (-want +got):\n%s", round, diff)
+		}
+		p.disconnect()
+		eventually(t, "no session is left", func() bool { return s.Clients() == clean })
+	}
+}
+
+// ended tells whether the connection of a peer was closed, dropping what came.
+func ended(p *peer) bool {
+	for {
+		select {
+		case _, open := <-p.in:
+			if !open {
+				return true
+			}
+		default:
+			return false
+		}
+	}
+}
+
+func TestAnIdBelongsToWhoHoldsIt(t *testing.T) {
+	s := start(t, nil)
+	room := join(t, s.Pipe(coordinator), "the-leader", nil)
+	thief := try(t, dial(t, s), "the-leader", nil)
+	if got := thief.connack.ReasonCode; got != packets.Err3ClientIdentifierNotValid.Code {
+		t.Errorf("CONNACK code %d, want %d", got, packets.Err3ClientIdentifierNotValid.Code)
+	}
+	room.publish("dominion/coordinator/state/presence", "online", 1, true) // it is still there
+
+	// A session that waits for its client is not handed to somebody else either.
+	keep := func(pk *packets.Packet) { pk.Connect.Clean = false }
+	reader := join(t, s.Pipe(coordinator), "keeper", keep)
+	reader.subscribe(1, "dominion/#")
+	reader.disconnect()
+	other := join(t, s.Pipe(topics.Identity{Role: topics.RoleService, Name: "lamp"}), "keeper", keep)
+	if other.connack.SessionPresent {
+		t.Error("the session of another identity was handed over")
+	}
+	if err := s.Inject("dominion/attic/desired/services", []byte("secret"), false, 1); err != nil {
+		t.Fatal(err)
+	}
+	other.subscribe(1, "dominion/service/lamp/#")
+	if got := other.upTo("dominion/service/lamp/token"); len(got) != 0 {
+		t.Errorf("heard %d messages of another's subscription, want none", len(got))
+	}
+}
+
+func TestAPersistentSessionGoesOnAfterATakeover(t *testing.T) {
+	s := start(t, nil)
+	keep := func(pk *packets.Packet) { pk.Connect.Clean = false }
+	p := join(t, dial(t, s), "keeper", keep)
+	p.subscribe(1, "house/#")
+	again := join(t, dial(t, s), "keeper", keep)
+	p.gone()
+	if !again.connack.SessionPresent {
+		t.Error("session not present")
+	}
+	if err := s.Inject("house/x", []byte("v"), false, 1); err != nil {
+		t.Fatal(err)
+	}
+	again.message("house/x")
+}
+
+func TestAConnectIsTurnedAwayWhenTheOldSessionDoesNotEnd(t *testing.T) {
+	s := start(t, func(o *broker.Options) { o.TakeoverWait = 50 * time.Millisecond })
+	h := &stuckHook{release: make(chan struct{})}
+	if err := s.AddHook(h); err != nil {
+		t.Fatal(err)
+	}
+	join(t, dial(t, s), "stuck", nil)
+	p := try(t, dial(t, s), "stuck", nil)
+	if got := p.connack.ReasonCode; got != packets.Err3ServerUnavailable.Code {
+		t.Errorf("CONNACK code %d, want %d", got, packets.Err3ServerUnavailable.Code)
+	}
+	close(h.release)
+	join(t, dial(t, s), "stuck", nil)
+}

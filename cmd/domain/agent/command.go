@@ -1,0 +1,104 @@
+// Package agent wires the device agent: its settings, its connection to the
+// bus, its signals and exit codes. The program domain and `dominion domain`
+// are this; `dominion serve --domain NAME` runs it beside the leader.
+package agent
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"dominion/broker/client"
+	"dominion/cmd/program"
+	"dominion/configs"
+)
+
+// Command is the agent as a command.
+func Command() *cobra.Command {
+	var hidden hiddenFlags
+	cmd := &cobra.Command{
+		Use:   "domain",
+		Short: "The agent: makes this machine a domain of the house",
+		Long: `The agent says that this machine is there, starts and supervises the services
+that the house wants here, and reports them. Services are directories below
+services_dir, each with a Makefile whose target start runs it.
+
+SIGTERM and SIGHUP end the agent and keep the services running: the next agent
+adopts them. SIGINT (Ctrl-C) ends the services too. Without a leader the agent keeps
+running what it was told last.
+
+Every setting can stand in a file (--config or DOMAIN_CONFIG_FILE), in the
+environment (DOMAIN_SERVICES_DIR) or in a flag; the flag wins.
+
+` + program.ExitCodes,
+		Example: "  domain --broker mqtt://192.168.1.2:1883 --traits compute,usb-zigbee",
+		Args:    cobra.NoArgs,
+		Version: program.Version(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd, hidden)
+		},
+	}
+	cmd.SetVersionTemplate("domain {{.Version}}\n")
+	program.AddFlags(cmd, Settings())
+	cmd.Flags().IntVar(&hidden.untilEOF, "until-eof", -1, "end when this file `descriptor` of a pipe reaches its end")
+	cmd.Flags().BoolVar(&hidden.ephemeral, "ephemeral", false, "stop the services at every end")
+	for _, name := range []string{"until-eof", "ephemeral"} {
+		cmd.Flags().Lookup(name).Hidden = true
+	}
+	return cmd
+}
+
+// hiddenFlags are for whoever starts an agent as a part of something else.
+type hiddenFlags struct {
+	untilEOF  int
+	ephemeral bool
+}
+
+func run(cmd *cobra.Command, hidden hiddenFlags) error {
+	c := Defaults()
+	file, err := program.Load(cmd, &c, "DOMAIN", Settings())
+	if err != nil {
+		return err
+	}
+	log, err := program.NewLog(cmd.ErrOrStderr(), c.LogLevel)
+	if err := configs.Join(append(c.Check(file), said(file, "log_level", err))...); err != nil {
+		return &program.Exit{Code: program.BadUsage, Err: err}
+	}
+	broker, err := program.BrokerURL(c.Broker, c.Username, c.PasswordFile)
+	if err != nil {
+		return &program.Exit{Code: program.BadUsage, Err: err}
+	}
+	ctx := cmd.Context()
+	if hidden.untilEOF >= 0 {
+		var release context.CancelFunc
+		ctx, release = program.UntilEOF(ctx, program.Inherited(hidden.untilEOF))
+		defer release()
+	}
+	a, err := New(c, Link{Broker: broker, Loopback: LoopbackOnly(ctx, broker)}, log)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	a.ephemeral = hidden.ephemeral
+	return exit(a.Run(ctx))
+}
+
+func exit(err error) error {
+	var inUse *client.NameInUse
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &inUse):
+		return &program.Exit{Code: program.NameInUse, Err: err}
+	}
+	return &program.Exit{Code: program.CannotRun, Err: err}
+}
+
+// said puts the place where a key was set in front of an error about it.
+func said(file *configs.File, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return file.Errorf(key, "%w", err)
+}

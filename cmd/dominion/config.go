@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"dominion/cmd/domain/agent"
+	"dominion/cmd/program"
+	"dominion/configs"
+	"dominion/coordinator"
+	"dominion/topics"
+)
+
+// config is the leader's settings; configs/dominion.example.toml explains each.
+type config struct {
+	Name   string      `toml:"name"`
+	Base   topics.Base `toml:"base"`
+	Prefix string      `toml:"prefix"`
+	Data   string      `toml:"data"`
+
+	Domain      topics.Node    `toml:"domain"`
+	Traits      []topics.Trait `toml:"traits"`
+	ServicesDir string         `toml:"services_dir"`
+
+	Listen        []string `toml:"listen"`
+	AllowInsecure bool     `toml:"allow_insecure"`
+	Broker        string   `toml:"broker"`
+	Username      string   `toml:"username"`
+	PasswordFile  string   `toml:"password_file"`
+
+	LostAfter time.Duration `toml:"lost_after"`
+	BootGrace time.Duration `toml:"boot_grace"`
+	LogLevel  string        `toml:"log_level"`
+
+	Services map[string]coordinator.Entry `toml:"services"`
+}
+
+func defaults() config {
+	t := coordinator.DefaultTiming()
+	return config{
+		Name: "dominion", Base: topics.DefaultBase, Prefix: topics.DefaultPrefix,
+		ServicesDir: agent.ServicesDir, Listen: []string{"127.0.0.1:1883"},
+		LostAfter: t.LostAfter, BootGrace: t.BootGrace, LogLevel: "info",
+	}
+}
+
+func (c config) space() topics.Space { return topics.Space{Base: c.Base, Prefix: c.Prefix} }
+
+// settings are the leader's keys that are flags too.
+func settings() []program.Setting {
+	return []program.Setting{
+		{Key: "name", Kind: "name", Help: "what people call the house, default dominion"},
+		{Key: "listen", Kind: "addresses", Help: "where our broker listens, default 127.0.0.1:1883; port 0 takes a free one"},
+		{Key: "allow_insecure", Help: "let everybody in who reaches an address other than loopback"},
+		{Key: "broker", Kind: "address", Help: "lead on this broker instead of our own: mqtt://192.168.1.2:1883"},
+		{Key: "username", Kind: "name", Help: "the login for that broker"},
+		{Key: "password_file", Kind: "file", Help: "a file whose first line is the password"},
+		{Key: "data", Kind: "directory", Help: "what must outlive a restart, default in this user's data directory"},
+		{Key: "domain", Kind: "name", Help: "run the agent too: this machine is the domain of that name"},
+		{Key: "traits", Kind: "words", Help: "with --domain: what this machine has, with commas between"},
+		{Key: "services_dir", Kind: "directory", Help: "with --domain: the services this machine can run"},
+		{Key: "lost_after", Kind: "duration", Help: "how long a domain is lost before its services move, default 60s"},
+		{Key: "boot_grace", Kind: "duration", Help: "how long a known domain may be silent after the leader's start, default 5m"},
+		{Key: "base", Kind: "topic", Help: "the first level of the house's topics, default dominion"},
+		{Key: "prefix", Kind: "topic", Help: "Home Assistant's discovery prefix, default homeassistant"},
+		{Key: "log_level", Kind: "level", Help: program.Levels},
+	}
+}
+
+// check fills in what depends on this machine, makes the catalogue, and
+// reports everything that is wrong, each with its place. Without a file there
+// is no catalogue: such a leader starts and stops nothing.
+func (c *config) check(file *configs.File) (*coordinator.Catalogue, error) {
+	var bad []error
+	fault := func(key, format string, args ...any) {
+		bad = append(bad, file.Errorf(key, "%s: %w", key, fmt.Errorf(format, args...)))
+	}
+	if err := c.Base.Check(); err != nil {
+		fault("base", "%w", err)
+	}
+	if err := topics.Base(c.Prefix).Check(); err != nil {
+		fault("prefix", "%w", err)
+	} else if c.Prefix == string(c.Base) {
+		fault("prefix", "is the same as base (Home Assistant looks at its own prefix, usually homeassistant)")
+	}
+	if c.Domain != "" {
+		if err := c.Domain.Check(); err != nil {
+			fault("domain", "%w", err)
+		}
+	}
+	for i, t := range c.Traits {
+		if err := topics.CheckName(string(t)); err != nil {
+			fault(fmt.Sprintf("traits[%d]", i), "%w", err)
+		}
+	}
+	if c.Broker == "" {
+		c.checkListen(fault)
+	}
+	for key, d := range map[string]time.Duration{"lost_after": c.LostAfter, "boot_grace": c.BootGrace} {
+		if d <= 0 {
+			fault(key, "is %v (want more than nothing: 60s, 5m)", d)
+		}
+	}
+	if c.Data == "" {
+		dir, err := program.UserData()
+		if err != nil {
+			fault("data", "%w", err)
+		}
+		c.Data = filepath.Join(dir, "dominion")
+	}
+	catalogue, faults := coordinator.NewCatalogue(c.Services)
+	for _, f := range faults {
+		bad = append(bad, file.Errorf(f.Key, "%s: %s", f.Key, f.Text))
+	}
+	if file.Path() == "" && len(c.Services) == 0 {
+		catalogue = nil
+	}
+	if err := configs.Join(bad...); err != nil {
+		return nil, &program.Exit{Code: program.BadUsage, Err: err}
+	}
+	return catalogue, nil
+}
+
+func (c *config) checkListen(fault func(key, format string, args ...any)) {
+	if len(c.Listen) == 0 {
+		fault("listen", "is empty (127.0.0.1:1883 is usual; or name your own broker with broker)")
+	}
+	for i, address := range c.Listen {
+		key := fmt.Sprintf("listen[%d]", i)
+		host, _, err := net.SplitHostPort(address)
+		switch {
+		case err != nil:
+			fault(key, "%q is no host:port (write 127.0.0.1:1883)", address)
+		case !isLoopback(host) && !c.AllowInsecure:
+			fault(key, "%s can be reached by others, and our broker asks for no password yet (allow_insecure = true lets everybody in who reaches it; or 127.0.0.1:1883)", address)
+		}
+	}
+}
+
+func isLoopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}

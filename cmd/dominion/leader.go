@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"dominion/broker"
+	"dominion/broker/client"
+	"dominion/cmd/domain/agent"
+	"dominion/cmd/program"
+	"dominion/coordinator"
+	"dominion/homeassistant"
+	"dominion/topics"
+)
+
+// leader is a house's leader: its broker, unless the house has its own, and
+// the rooms, each with a connection of its own to the bus.
+type leader struct {
+	config    config
+	catalogue *coordinator.Catalogue
+	hidden    hiddenFlags
+	log       zerolog.Logger
+
+	data     *program.Data
+	broker   *broker.Server // nil: the house has its own
+	url      string         // of the broker, with its login
+	refusals chan broker.Refusal
+
+	coordinator *coordinator.Coordinator
+	leads       *client.Client
+	agent       *agent.Agent // nil: this machine is no domain
+}
+
+// open makes everything that can be refused: data directory, broker, rooms.
+// Its errors are Exits.
+func (l *leader) open(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if l.data, err = program.OpenData(l.config.Data); err != nil {
+		return &program.Exit{Code: program.CannotRun, Err: err}
+	}
+	alerts := map[string]topics.Alert{}
+	if l.config.Broker != "" {
+		l.url, err = program.BrokerURL(l.config.Broker, l.config.Username, l.config.PasswordFile)
+		if err != nil {
+			return &program.Exit{Code: program.BadUsage, Err: err}
+		}
+	} else if err := l.openBroker(alerts); err != nil {
+		return err
+	}
+	if err := l.openCoordinator(alerts); err != nil {
+		return err
+	}
+	return l.openAgent(ctx)
+}
+
+func (l *leader) openBroker(alerts map[string]topics.Alert) error {
+	l.refusals = make(chan broker.Refusal, 64)
+	server, err := broker.Open(broker.Options{
+		Listen: l.config.Listen, Data: l.data.Path, Rules: l.config.space(),
+		// Until there are users, whoever is on this machine may do what its
+		// owner, his Home Assistant and the house's nodes and services may.
+		Anonymous: []topics.Identity{
+			{Role: topics.RoleOperator}, {Role: topics.RoleHomeAssistant}, {Role: topics.RoleNode}, {Role: topics.RoleService},
+		},
+		AllowInsecure: l.config.AllowInsecure,
+		Log:           l.component("broker"),
+		Refused: func(r broker.Refusal) {
+			select {
+			case l.refusals <- r:
+			default: // there are enough of them to tell
+			}
+		},
+	})
+	if err != nil {
+		return &program.Exit{Code: program.CannotRun, Err: err}
+	}
+	l.broker = server
+	if aside := l.broker.Recovered(); aside != "" {
+		alerts["store-corrupt"] = topics.Alert{
+			Severity: topics.SeverityWarning,
+			Text:     fmt.Sprintf("the broker's store was unreadable and was moved to %s; the house was rebuilt from what the nodes say", aside),
+			Next:     "look at the disk, then delete that file",
+		}
+	}
+	l.url = addressOf(l.broker.Addrs())
+	return program.WriteFile(l.addressFile(), []byte(l.url+"\n"))
+}
+
+// addressFile tells other programs on this machine where the broker listens,
+// once it does.
+func (l *leader) addressFile() string { return filepath.Join(l.data.Path, "address") }
+
+// addressOf is how this machine reaches its own broker.
+func addressOf(addrs []net.Addr) string {
+	best := ""
+	for _, a := range addrs {
+		host, port, err := net.SplitHostPort(a.String())
+		if err != nil {
+			continue
+		}
+		switch ip := net.ParseIP(host); {
+		case ip.IsUnspecified():
+			return "mqtt://" + net.JoinHostPort("127.0.0.1", port)
+		case ip.IsLoopback():
+			return "mqtt://" + net.JoinHostPort(host, port)
+		case best == "":
+			best = "mqtt://" + net.JoinHostPort(host, port)
+		}
+	}
+	return best
+}
+
+func (l *leader) openCoordinator(alerts map[string]topics.Alert) error {
+	var err error
+	l.coordinator, err = coordinator.New(coordinator.Config{
+		Space: l.config.space(), ID: l.data.ID, House: topics.HouseID(l.hidden.house), Name: l.config.Name, Version: program.Version(), Data: l.data.Path,
+		Catalogue: l.catalogue, Timing: coordinator.Timing{LostAfter: l.config.LostAfter, BootGrace: l.config.BootGrace},
+		Alerts: alerts, Log: l.component("coordinator"),
+	})
+	if err != nil {
+		return &program.Exit{Code: program.CannotRun, Err: err}
+	}
+	l.leads, err = client.New(client.Options{
+		Space: l.config.space(), Node: topics.Coordinator, ID: l.data.ID, Shared: true,
+		Filters: coordinator.Filters(l.config.space()), Broker: l.url, Dial: l.dial(), Log: l.component("bus"),
+	})
+	if err != nil {
+		return &program.Exit{Code: program.BadUsage, Err: err}
+	}
+	return nil
+}
+
+func (l *leader) openAgent(ctx context.Context) error {
+	if l.config.Domain == "" {
+		return nil
+	}
+	c := agent.Defaults()
+	c.Name, c.Base, c.Traits = l.config.Domain, l.config.Base, l.config.Traits
+	c.ServicesDir, c.Data = l.config.ServicesDir, filepath.Join(l.data.Path, "domain")
+	link := agent.Link{Broker: l.url, Loopback: l.onLoopback()}
+	if l.broker == nil {
+		link.Loopback = agent.LoopbackOnly(ctx, l.url)
+	} else {
+		link.Dial = l.pipe(topics.Identity{Role: topics.RoleNode, Name: string(c.Name)})
+	}
+	var err error
+	l.agent, err = agent.New(c, link, l.log)
+	return err
+}
+
+// onLoopback tells whether our broker is reached from this machine alone.
+func (l *leader) onLoopback() bool {
+	for _, address := range l.config.Listen {
+		if host, _, err := net.SplitHostPort(address); err != nil || !isLoopback(host) {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *leader) component(name string) zerolog.Logger {
+	return l.log.With().Str("component", name).Logger()
+}
+
+// dial is how the leader's own rooms reach the bus; nil: as everybody does.
+func (l *leader) dial() func(context.Context) (net.Conn, error) {
+	if l.broker == nil {
+		return nil
+	}
+	return l.pipe(topics.Identity{Role: topics.RoleCoordinator})
+}
+
+func (l *leader) pipe(who topics.Identity) func(context.Context) (net.Conn, error) {
+	return func(context.Context) (net.Conn, error) { return l.broker.Pipe(who), nil }
+}
+
+// close gives everything free that open took.
+func (l *leader) close() {
+	if l.agent != nil {
+		l.agent.Close()
+	}
+	if l.data != nil {
+		if l.broker != nil {
+			l.broker.Close()
+			os.Remove(l.addressFile())
+		}
+		l.data.Close()
+	}
+}
+
+// run leads until ctx ends: then the rooms say goodbye, and when all have, the
+// broker closes.
+func (l *leader) run(ctx context.Context) error {
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	floor, lower := context.WithCancel(context.WithoutCancel(ctx))
+	defer lower()
+	served := make(chan error, 1)
+	go func() {
+		var err error
+		if l.broker != nil {
+			err = l.broker.Run(floor)
+			leave(err)
+		}
+		served <- err
+	}()
+	rooms, ctx := errgroup.WithContext(ctx)
+	rooms.Go(func() error { return l.lead(ctx) })
+	rooms.Go(func() error { return l.bridge(ctx) })
+	if l.agent != nil {
+		rooms.Go(func() error { return l.supervise(ctx) })
+	}
+	if l.broker != nil {
+		rooms.Go(func() error { return l.tellRefusals(ctx) })
+	}
+	err := rooms.Wait()
+	lower()
+	return errors.Join(err, <-served)
+}
+
+func (l *leader) lead(ctx context.Context) error {
+	return program.Live(ctx, l.leads, func(ctx context.Context) error { return l.coordinator.Run(ctx, l.leads) })
+}
+
+// supervise runs the agent. A house is led on without it.
+func (l *leader) supervise(ctx context.Context) error {
+	if err := l.agent.Run(ctx); err != nil {
+		l.log.Error().Err(err).Str("domain", string(l.config.Domain)).Msg("this machine is no domain")
+	}
+	return nil
+}
+
+// bridge shows the house in Home Assistant, as soon as it has an identity.
+func (l *leader) bridge(ctx context.Context) error {
+	house, err := l.announced(ctx)
+	if house == "" || err != nil {
+		return err
+	}
+	b := homeassistant.New(homeassistant.Config{
+		Space: l.config.space(), Version: program.Version(), House: house, Ephemeral: l.hidden.ephemeral,
+		Log: l.component("homeassistant"),
+	})
+	bus, err := client.New(client.Options{
+		Space: l.config.space(), Filters: homeassistant.Filters(l.config.space()),
+		Broker: l.url, Dial: l.dial(), Log: l.component("bus"),
+	})
+	if err != nil {
+		return err
+	}
+	return program.Live(ctx, bus, func(ctx context.Context) error { return b.Run(ctx, bus) })
+}
+
+// announced waits until this leader has announced the house's id: a new
+// leader may first have to learn it from the bus.
+func (l *leader) announced(ctx context.Context) (topics.HouseID, error) {
+	presence := l.config.space().Presence(topics.Coordinator)
+	bus, err := client.New(client.Options{
+		Space: l.config.space(), Filters: []string{presence}, Broker: l.url, Dial: l.dial(), Log: l.component("bus"),
+	})
+	if err != nil {
+		return "", err
+	}
+	var house topics.HouseID
+	return house, program.Live(ctx, bus, func(ctx context.Context) error {
+		for {
+			select {
+			case in := <-bus.Inbound():
+				p, err := topics.DecodePresence(in.Message.Payload)
+				if in.Link == topics.LinkNone && err == nil && p.ID == l.data.ID && p.House != "" {
+					house = p.House
+					return nil
+				}
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+}
+
+// tellRefusals logs what the broker refused, the same at most every ten minutes.
+func (l *leader) tellRefusals(ctx context.Context) error {
+	const again, most = 10 * time.Minute, 1000
+	type offence struct {
+		what          broker.Deed
+		client, topic string
+	}
+	told := map[offence]time.Time{}
+	log := l.component("broker")
+	for {
+		select {
+		case r := <-l.refusals:
+			o := offence{r.What, r.Client, r.Topic}
+			if last, ok := told[o]; ok && time.Since(last) < again {
+				continue
+			}
+			if len(told) >= most {
+				clear(told)
+			}
+			told[o] = time.Now()
+			log.Warn().Str("what", string(r.What)).Str("client", r.Client).Str("from", r.Remote).Str("topic", r.Topic).Str("why", r.Why).Msg("refused")
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

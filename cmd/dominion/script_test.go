@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rs/zerolog"
+
+	"dominion/broker"
+	"dominion/cmd/domain/agent"
+	"dominion/cmd/program"
+	"dominion/topics"
+)
+
+// TestMain lets the scripts run the real programs, and a broker that nobody
+// leads a house on.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"dominion":   main,
+		"domain":     func() { os.Exit(program.Main(agent.Command())) },
+		"barebroker": bareBroker,
+	})
+}
+
+// TestScripts is the specification of the command line.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"),
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, "share"))
+			env.Setenv("USER", "ann")
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"address": address,
+			"until":   until,
+		},
+	})
+}
+
+// patience is how long a script waits for something; it takes far less.
+const patience = 40 * time.Second
+
+// address waits for a leader's address file and sets the variable: address
+// BROKER share/dominion/address
+func address(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: address VARIABLE FILE")
+	}
+	path := ts.MkAbs(args[1])
+	poll(ts, func() bool {
+		content, err := os.ReadFile(path)
+		ts.Setenv(args[0], strings.TrimSpace(string(content)))
+		return err == nil && len(content) > 0
+	}, func() { ts.Fatalf("no address in %s", path) })
+}
+
+// until runs a command again and again until its output matches, or with !
+// until it does not: until 'lamp +ready' dominion status
+func until(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: [!] until REGEXP COMMAND...")
+	}
+	want, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	poll(ts, func() bool {
+		err := ts.Exec(args[1], args[2:]...)
+		var exit *exec.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		return want.MatchString(ts.ReadFile("stdout")) != neg
+	}, func() {
+		ts.Fatalf("not in %s; last:\n%s%s", patience, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	})
+}
+
+func poll(ts *testscript.TestScript, done func() bool, late func()) {
+	for began := time.Now(); !done(); time.Sleep(50 * time.Millisecond) {
+		if time.Since(began) > patience {
+			late()
+		}
+	}
+}
+
+// bareBroker writes its address to the file that is its argument and serves
+// until it is interrupted.
+func bareBroker() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	server, err := broker.Open(broker.Options{
+		Listen: []string{"127.0.0.1:0"}, Log: zerolog.Nop(),
+		Anonymous: []topics.Identity{{Role: topics.RoleCoordinator}, {Role: topics.RoleOperator}, {Role: topics.RoleNode}},
+	})
+	if err == nil {
+		err = program.WriteFile(os.Args[1], []byte("mqtt://"+server.Addrs()[0].String()+"\n"))
+	}
+	if err == nil {
+		err = server.Run(ctx)
+	}
+	if err != nil {
+		os.Stderr.WriteString(err.Error() + "\n")
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,84 @@
+package program
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/term"
+)
+
+// Levels are the words for a log's level.
+const Levels = "debug, info, warn or error"
+
+// NewLog makes a log for people: one line each, in colour on a terminal.
+func NewLog(w io.Writer, level string) (zerolog.Logger, error) {
+	var l zerolog.Level
+	switch strings.ToLower(level) {
+	case "debug":
+		l = zerolog.DebugLevel
+	case "", "info":
+		l = zerolog.InfoLevel
+	case "warn", "warning":
+		l = zerolog.WarnLevel
+	case "error":
+		l = zerolog.ErrorLevel
+	default:
+		return zerolog.Logger{}, fmt.Errorf("log_level is %q (%s)", level, Levels)
+	}
+	out := zerolog.ConsoleWriter{Out: w, NoColor: !Colour(w), TimeFormat: time.DateTime}
+	return zerolog.New(out).Level(l).With().Timestamp().Logger(), nil
+}
+
+// Colour tells whether a writer is a terminal whose user likes colour.
+func Colour(w io.Writer) bool {
+	return Terminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+}
+
+// Terminal tells whether a writer is a terminal.
+func Terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Columns is the width of a terminal, 0 when w is none.
+func Columns(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// Release is the version of this source.
+const Release = "0.1.0"
+
+// Version is the release and, as far as the build knows it, the commit:
+// 0.1.0+3f2a91c, with .dirty when the tree had changes. It is semver.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return Release
+	}
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	commit := settings["vcs.revision"]
+	if len(commit) < 7 {
+		return Release
+	}
+	version := Release + "+" + commit[:7]
+	if settings["vcs.modified"] == "true" {
+		version += ".dirty"
+	}
+	return version
+}

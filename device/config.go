@@ -1,0 +1,121 @@
+package device
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dominion/device/host"
+	"dominion/topics"
+)
+
+// Config is what an agent is given. Name, ID, ServicesDir and DataDir are
+// needed; a zero length of time is its default.
+type Config struct {
+	Name    topics.Node
+	ID      topics.MachineID
+	Version string // of this program
+	Traits  []topics.Trait
+	Space   topics.Space
+
+	// ServicesDir holds one folder for each service this machine can run.
+	ServicesDir string
+	// DataDir is the agent's own: what should run here (desired.json), what
+	// does (runs/), the ports it chose (ports.json), what the services print
+	// (output/). Two agents cannot share it.
+	DataDir string
+
+	// Loopback says that the broker listens on loopback only, and so all of
+	// the house is on this machine: only then is 127.0.0.1 published.
+	Loopback bool
+	// Address is published as the host of the services; empty: the address
+	// from which this machine reaches the broker.
+	Address string
+	// BrokerURL is where services find the broker: their DOMINION_URL. It must
+	// not hold the agent's own password.
+	BrokerURL string
+
+	// Manifest reads a service.toml. Nil: a service that has one is refused.
+	Manifest func(path string) (Manifest, error)
+	// Environ is the environment that services inherit, without what is the
+	// agent's own or make's. Nil: none; cmd gives os.Environ().
+	Environ []string
+
+	Timing Timing
+	Log    zerolog.Logger
+}
+
+// Timing is how long things take. Zero fields are the defaults named here.
+type Timing struct {
+	Heartbeat time.Duration // between two heartbeats: 5 s
+	Lonely    time.Duration // without a planner's heartbeat until it is said: 30 s
+	Heard     time.Duration // after a planner's heartbeat it counts as heard: 12 s
+	Boot      time.Duration // how long what was stored waits at the start for newer word from the bus: 5 s
+	Readings  time.Duration // between two looks at the host: 30 s
+	Repeat    time.Duration // readings are said again at least that often: 5 min
+	Build     time.Duration // until a build is given up: 30 min
+	Start     time.Duration // until a started service must be ready: 60 s
+	Stop      time.Duration // from TERM to KILL: 10 s
+	Missing   time.Duration // between two looks for a missing directory: 5 s
+	Backoff   Backoff
+}
+
+func (t Timing) withDefaults() Timing {
+	t.Heartbeat = or(t.Heartbeat, 5*time.Second)
+	t.Lonely = or(t.Lonely, 30*time.Second)
+	t.Heard = or(t.Heard, 12*time.Second)
+	t.Boot = or(t.Boot, 5*time.Second)
+	t.Readings = or(t.Readings, 30*time.Second)
+	t.Repeat = or(t.Repeat, 5*time.Minute)
+	t.Build = or(t.Build, 30*time.Minute)
+	t.Start = or(t.Start, time.Minute)
+	t.Stop = or(t.Stop, 10*time.Second)
+	t.Missing = or(t.Missing, 5*time.Second)
+	t.Backoff = t.Backoff.withDefaults()
+	return t
+}
+
+// Manifest is what a service's own service.toml says of it. All is optional;
+// the catalogue's word on port and readiness comes before it.
+type Manifest struct {
+	Version string // semver
+	// Command is started instead of make: a program and its arguments, no
+	// shell. A program with a / is found from the service's directory.
+	Command []string
+	Port    int
+	Ready   *topics.Readiness
+	// EnvFile holds secrets for the service's environment, one NAME=value a
+	// line; a relative path is from the service's directory.
+	EnvFile string
+}
+
+// check reports everything that is wrong, each with its remedy.
+func (c Config) check() error {
+	var bad []error
+	if err := c.Name.Check(); err != nil {
+		bad = append(bad, fmt.Errorf("name of this machine: %w", err))
+	}
+	if c.ID == "" {
+		bad = append(bad, errors.New("the machine's id is empty (give the content of /etc/machine-id, or a random word that is kept)"))
+	}
+	if c.ServicesDir == "" {
+		bad = append(bad, errors.New("the services directory is not named (set services_dir)"))
+	}
+	if c.DataDir == "" {
+		bad = append(bad, errors.New("the data directory is not named (set data)"))
+	}
+	for _, t := range c.Traits {
+		if err := topics.CheckName(string(t)); err != nil {
+			bad = append(bad, fmt.Errorf("trait: %w", err))
+		}
+	}
+	if c.Address != "" && !c.Loopback && !host.Public(c.Address) {
+		bad = append(bad, fmt.Errorf("address %s cannot be reached by others, and the broker is not known to be for this machine alone (give this machine's own address, or leave it empty to have it found out)", c.Address))
+	}
+	if c.Address != "" && !topics.Travels(c.Address) {
+		bad = append(bad, fmt.Errorf("address %q is no host name or address", c.Address))
+	}
+	return errors.Join(bad...)
+}

@@ -1,0 +1,138 @@
+package device
+
+import (
+	"context"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"dominion/device/host"
+	"dominion/topics"
+)
+
+// inventory is what stands on this machine, as last looked at.
+type inventory struct {
+	services  map[topics.Service]string // found on disk, with their versions
+	runners   []string
+	addresses []string
+	host      string // where services are reached
+}
+
+func (i *inventory) has(name topics.Service) bool {
+	_, ok := i.services[name]
+	return ok
+}
+
+// sight is what one look saw: first what stands here, then how it fares.
+type sight struct {
+	facts     host.Facts
+	inventory *inventory
+	readings  *topics.Host
+}
+
+// look starts to look at the host if it is time. Disks and sensors may be
+// slow: the heartbeat does not wait for them.
+func (a *Agent) look(work context.Context, now time.Time) {
+	v := &a.view
+	if v.looking || now.Before(a.nextSight()) {
+		return
+	}
+	v.looking, v.looked = true, now
+	cfg, seen := a.cfg, v.seen
+	tell := func(s sight) {
+		select {
+		case seen <- s:
+		case <-work.Done():
+		}
+	}
+	a.running.Go(func() {
+		inv := takeInventory(work, cfg)
+		tell(sight{facts: host.Describe(work), inventory: &inv})
+		readings := host.Read(work, cfg.ServicesDir)
+		tell(sight{readings: &readings})
+	})
+}
+
+// nextSight is when to look at the host again: sooner while a service waits
+// for its directory.
+func (a *Agent) nextSight() time.Time {
+	every := a.cfg.Timing.Readings
+	for _, u := range a.units {
+		if u.missing {
+			every = min(every, a.cfg.Timing.Missing)
+		}
+	}
+	return a.view.looked.Add(every)
+}
+
+// takeInventory looks which services are on disk, which runners there are,
+// and where this machine is reached.
+func takeInventory(ctx context.Context, cfg Config) inventory {
+	inv := inventory{services: map[topics.Service]string{}, runners: []string{"exec"}, host: cfg.Address, addresses: host.Addresses()}
+	if inv.host == "" {
+		inv.host = host.Address(ctx, brokerHostPort(cfg.BrokerURL), cfg.Loopback)
+	}
+	if _, err := exec.LookPath("make"); err == nil {
+		inv.runners = append(inv.runners, "make")
+	}
+	dirs, err := os.ReadDir(cfg.ServicesDir)
+	if err != nil {
+		return inv // said once by New; a service that needs it says so itself
+	}
+	for _, d := range dirs {
+		name := topics.Service(d.Name())
+		dir := filepath.Join(cfg.ServicesDir, d.Name())
+		if name.Check() != nil {
+			continue
+		}
+		manifest, err := readManifest(dir, cfg.Manifest)
+		if _, why := findRunner(dir, manifest, ""); why != nil && err == nil {
+			continue
+		}
+		inv.services[name] = manifest.Version
+	}
+	return inv
+}
+
+// see takes in what a look saw.
+func (a *Agent) see(work context.Context, s sight) {
+	now := time.Now()
+	v := &a.view
+	if s.inventory != nil {
+		before := v.inventory
+		for name, u := range a.units {
+			if u.missing && s.inventory.has(name) {
+				u.missing = false
+			}
+		}
+		v.facts, v.inventory = s.facts, s.inventory
+		switch {
+		case !a.link.born:
+			a.birth(work, now)
+		case before == nil || !maps.Equal(before.services, s.inventory.services) || !slices.Equal(before.addresses, s.inventory.addresses) || !slices.Equal(before.runners, s.inventory.runners):
+			a.sayInfo(work)
+		}
+	}
+	if s.readings != nil {
+		v.looking, v.measured = false, *s.readings
+		silent := now.Sub(v.saidAt)
+		moved := host.Moved(v.said, host.After(v.said, v.measured)) && silent >= a.cfg.Timing.Readings
+		if a.link.born && (moved || silent >= a.cfg.Timing.Repeat) {
+			a.sayHost(work, now)
+		}
+	}
+}
+
+// host is where services of this machine are reached, "" while unknown.
+func (a *Agent) host() string {
+	if a.view.inventory == nil {
+		if a.cfg.Loopback && a.cfg.Address == "" {
+			return "127.0.0.1"
+		}
+		return a.cfg.Address
+	}
+	return a.view.inventory.host
+}

@@ -1,0 +1,101 @@
+package device_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"dominion/device"
+	"dominion/topics"
+)
+
+// TestMain lets the test's own program play other parts: a service that
+// listens, and an agent that can be killed.
+func TestMain(m *testing.M) {
+	switch os.Getenv("DEVICE_TEST_PART") {
+	case "listener":
+		listen()
+	case "agent":
+		if err := childAgent(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// listen is a service that accepts connections on its port.
+func listen() {
+	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("SERVICE_PORT"))
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(4)
+	}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		conn.Close()
+	}
+}
+
+// listens is a Makefile whose service listens on its port.
+func listens() string {
+	return "start:\n\t@echo $$START_ID >> starts; echo $$SERVICE_PORT >> ports; DEVICE_TEST_PART=listener exec " + os.Args[0] + "\n"
+}
+
+// part is what the child agent is told of its configuration.
+type part struct {
+	ServicesDir, DataDir string
+	Timing               device.Timing
+}
+
+// childAgent runs an agent whose configuration is on the first line of its
+// input and what it hears on the others, a document each. What it publishes
+// goes to its output.
+func childAgent() error {
+	lines := bufio.NewScanner(os.Stdin)
+	lines.Buffer(nil, 1<<20)
+	if !lines.Scan() {
+		return lines.Err()
+	}
+	var p part
+	if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
+		return err
+	}
+	a, err := device.New(device.Config{
+		Name: attic, ID: "0123456789abcdef", ServicesDir: p.ServicesDir, DataDir: p.DataDir, Timing: p.Timing,
+		Loopback: true, BrokerURL: "mqtt://127.0.0.1:1883", Log: zerolog.Nop(),
+	})
+	if err != nil {
+		return err
+	}
+	bus := printer{make(chan topics.Inbound, 16)}
+	bus.in <- topics.Inbound{Link: topics.LinkUp, Sid: "child0"}
+	bus.in <- topics.Inbound{Message: topics.Message{Topic: space.PlanHeartbeat(), Payload: []byte(`{"v":1,"sid":"lead00"}`)}}
+	bus.in <- topics.Inbound{Link: topics.LinkSynced, Sid: "child0"}
+	go func() {
+		for lines.Scan() {
+			bus.in <- topics.Inbound{Message: topics.Message{Topic: space.DesiredServices(attic), Payload: []byte(lines.Text())}}
+		}
+	}()
+	return a.Run(context.Background(), bus)
+}
+
+// printer is a bus that prints.
+type printer struct{ in chan topics.Inbound }
+
+func (p printer) Publish(_ context.Context, m topics.Message) error {
+	_, err := fmt.Printf("%s %s\n", m.Topic, m.Payload)
+	return err
+}
+
+func (p printer) Inbound() <-chan topics.Inbound { return p.in }

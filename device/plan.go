@@ -1,0 +1,199 @@
+package device
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"dominion/topics"
+)
+
+// Have is what is known of one service on this machine.
+type Have struct {
+	Phase topics.Phase
+	Ready bool
+	Why   *topics.Why
+
+	Host string // where services of this machine are reached
+
+	// With what it was started.
+	Rev          string
+	Endpoints    map[topics.Service]topics.Target
+	Dependencies []topics.Service
+
+	Next     time.Time // no start before; zero: at once
+	Deadline time.Time // it must be ready by then, or built; zero: no haste
+	Again    bool      // a person asked for a restart
+	Missing  bool      // there is nothing on the disk to start
+}
+
+// Input is all that Plan looks at.
+type Input struct {
+	Now    time.Time
+	Wanted map[topics.Service]topics.Wanted // what the domain should run, as it was last told
+	Have   map[topics.Service]Have
+	Pause  *topics.Why // why nothing is started yet; nil: start
+	Ending bool        // stop everything, dependents first
+}
+
+// Verb is what to do with one service.
+type Verb string
+
+// The verbs.
+const (
+	Start Verb = "start"
+	Stop  Verb = "stop"
+	// Rest is for what does not run and shall not now: only its phase and why change.
+	Rest Verb = "rest"
+)
+
+// Action is one thing to do, with its reason. Phase is of Rest alone.
+type Action struct {
+	Do      Verb
+	Service topics.Service
+	Phase   topics.Phase
+	Why     *topics.Why
+}
+
+// Plan decides what to do now. It is pure: the same input gives the same plan,
+// in the order of the services' names, and at most one action for each. A
+// service that is wanted by nobody and runs is left alone; only run:false
+// stops it.
+func Plan(in Input) []Action {
+	var plan []Action
+	for _, name := range slices.Sorted(maps.Keys(in.Have)) {
+		have := in.Have[name]
+		want, wanted := in.Wanted[name]
+		var next *Action
+		switch {
+		case have.Phase == topics.PhaseStopping:
+		case have.Phase.Alive() && in.Ending:
+			if !needed(name, in.Have) {
+				next = &Action{Do: Stop, Why: &topics.Why{Code: topics.DomainStopped, Text: "the agent ends, and its services with it"}}
+			}
+		case have.Phase.Alive():
+			next = whileAlive(want, wanted, have, in.Now)
+		case wanted && !in.Ending:
+			next = whileAtRest(name, want, in)
+		}
+		if next != nil {
+			next.Service = name
+			plan = append(plan, *next)
+		}
+	}
+	return plan
+}
+
+// needed tells whether something that runs was started as a dependent of it.
+func needed(name topics.Service, all map[topics.Service]Have) bool {
+	for other, have := range all {
+		if other != name && have.Phase.Alive() && slices.Contains(have.Dependencies, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// whileAlive decides on a service with processes: whether to stop it. If it is
+// wanted, it is started again once it has stopped.
+func whileAlive(want topics.Wanted, wanted bool, have Have, now time.Time) *Action {
+	stop := func(code, text string) *Action {
+		return &Action{Do: Stop, Why: &topics.Why{Code: code, Text: text}}
+	}
+	switch {
+	case wanted && !want.Run:
+		return &Action{Do: Stop, Why: reasonToRest(want)}
+	case have.Again:
+		return stop(topics.Starting, "restarts: somebody asked for it")
+	case wanted && want.Rev != have.Rev:
+		return stop(topics.Starting, "restarts: its configuration changed")
+	case wanted && !want.Follows && moved(have.Endpoints, want.Endpoints) != "":
+		return stop(topics.Starting, fmt.Sprintf("restarts: %s is found elsewhere now", moved(have.Endpoints, want.Endpoints)))
+	case have.Ready || have.Deadline.IsZero() || now.Before(have.Deadline):
+		return nil
+	case have.Phase == topics.PhaseBuilding:
+		return stop(topics.BuildFailed, "was not built in time")
+	default:
+		return stop(topics.StartTimeout, "was not ready in time")
+	}
+}
+
+// moved is the first dependency that is found at another address than the one
+// the service was given. One that is found nowhere now is no reason for anything.
+func moved(given, now map[topics.Service]topics.Target) topics.Service {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if at, ok := now[name]; ok && at != given[name] {
+			return name
+		}
+	}
+	return ""
+}
+
+func whileAtRest(name topics.Service, want topics.Wanted, in Input) *Action {
+	have := in.Have[name]
+	rest := func(phase topics.Phase, why *topics.Why) *Action {
+		if have.Phase == phase && sameWhy(have.Why, why) {
+			return nil
+		}
+		return &Action{Do: Rest, Phase: phase, Why: why}
+	}
+	if !want.Run {
+		why := reasonToRest(want)
+		if waits(why.Code) {
+			return rest(topics.PhaseWaiting, why)
+		}
+		return rest(topics.PhaseStopped, why)
+	}
+	if have.Missing || in.Now.Before(have.Next) {
+		return nil
+	}
+	if in.Pause != nil {
+		return rest(topics.PhaseWaiting, in.Pause)
+	}
+	for _, dependency := range want.Dependencies {
+		if why := in.gate(name, want, dependency); why != nil {
+			return rest(topics.PhaseWaiting, why)
+		}
+	}
+	return &Action{Do: Start, Why: &topics.Why{Code: topics.Starting, Text: "starts"}}
+}
+
+// gate is why a dependency keeps a service from starting, nil if it does not.
+// Only one that should run here too is waited for: the coordinator gates the
+// others. If the document finds it elsewhere, it is there that it is used.
+func (in Input) gate(name topics.Service, want topics.Wanted, dependency topics.Service) *topics.Why {
+	there, known := in.Have[dependency]
+	if dependency == name || !known || !in.Wanted[dependency].Run || there.Ready {
+		return nil
+	}
+	if at, ok := want.Endpoints[dependency]; ok && there.Host != "" && at.Host != there.Host {
+		return nil
+	}
+	return &topics.Why{
+		Code: topics.WaitDependency,
+		Text: fmt.Sprintf("waits for %s, which is not ready here yet", dependency),
+		Next: "dominion why " + string(dependency),
+	}
+}
+
+// reasonToRest is the document's why of a service that should not run here.
+func reasonToRest(want topics.Wanted) *topics.Why {
+	if want.Why != nil {
+		return want.Why
+	}
+	return &topics.Why{Code: topics.NotWanted, Text: "is not wanted here"}
+}
+
+// waits tells whether a code means that it shall run once something is so.
+func waits(code string) bool {
+	switch code {
+	case topics.WaitDependency, topics.WaitDomain, topics.WaitMove, topics.WaitHoldOff, topics.WaitApply:
+		return true
+	}
+	return false
+}
+
+func sameWhy(a, b *topics.Why) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}

@@ -1,0 +1,469 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"dominion/device/process"
+	"dominion/topics"
+)
+
+// defaultDelay is how long a service that says nothing of readiness must have
+// lived.
+const defaultDelay = time.Second
+
+// job is what one start is given. Nothing of it changes afterwards.
+type job struct {
+	name     topics.Service
+	start    string
+	want     topics.Wanted
+	restarts int
+	host     string // where services of this machine are reached
+}
+
+// run is how Run reaches the goroutine of a start.
+type run struct {
+	end   chan struct{} // closed: stop the service
+	heard chan struct{} // its START_ID stands on its ready topic
+}
+
+func newRun() *run { return &run{end: make(chan struct{}), heard: make(chan struct{}, 1)} }
+
+// stage is how far a start came.
+type stage int
+
+const (
+	building stage = iota
+	started
+	ready
+	ended
+)
+
+// report is what the goroutine of a start tells Run.
+type report struct {
+	stage   stage
+	name    topics.Service
+	start   string
+	entry   entry       // of building and started
+	note    *topics.Why // of started: something worth telling
+	exit    *topics.Exit
+	lines   []string      // the last ones that were printed
+	why     *topics.Why   // of ended: why it could not run; nil: it ran and ended
+	missing bool          // of ended: its directory or Makefile is not there (yet)
+	lived   time.Duration // of ended: since it was started; 0: not known
+}
+
+// worker does what takes time, each start in a goroutine of its own.
+type worker struct {
+	cfg     Config
+	ledger  ledger
+	ports   *ports
+	shell   shell
+	reports chan<- report
+	probes  sync.WaitGroup // the goroutines that knock on ports
+}
+
+// tell hands a report to Run, unless Run has ended.
+func (w *worker) tell(ctx context.Context, r report) {
+	select {
+	case w.reports <- r:
+	case <-ctx.Done():
+	}
+}
+
+// start prepares, builds and starts a service, watches it and reports what
+// happens to it. It returns when nothing of the service is left, or, with the
+// service still running, when ctx ends.
+func (w *worker) start(ctx context.Context, j job, r *run) {
+	done := func(rep report) {
+		rep.stage, rep.name, rep.start = ended, j.name, j.start
+		w.tell(ctx, rep)
+	}
+	p, failed := w.prepare(ctx, j)
+	if failed != nil {
+		done(*failed)
+		return
+	}
+	defer p.out.Close()
+	if p.commands.build != nil {
+		rep, ok := w.build(ctx, r, p)
+		if ctx.Err() != nil {
+			return
+		}
+		if !ok {
+			done(rep)
+			return
+		}
+	}
+	select {
+	case <-r.end:
+		done(report{})
+		return
+	default:
+	}
+	p.entry.Step = stepStart
+	running, err := w.launch(ctx, p, p.commands.start)
+	if err != nil {
+		done(report{why: &topics.Why{Code: topics.StartFailed, Text: err.Error()}})
+		return
+	}
+	p.entry.Identity = running.Identity
+	w.tell(ctx, report{stage: started, name: j.name, start: j.start, entry: p.entry, note: p.note})
+	w.follow(ctx, r, running, p)
+}
+
+// prepared is a start with all it needs.
+type prepared struct {
+	job
+	entry    entry
+	place    place
+	commands commands
+	out      *os.File
+	note     *topics.Why
+	began    time.Time // zero: by a former agent
+}
+
+// prepare looks at the service's directory and finds its port, its commands
+// and its environment. The second result says why it cannot be started.
+func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
+	fail := func(code, next, format string, args ...any) (prepared, *report) {
+		return prepared{}, &report{why: &topics.Why{Code: code, Text: fmt.Sprintf(format, args...), Next: next}}
+	}
+	dir := filepath.Join(w.cfg.ServicesDir, string(j.name))
+	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		return prepared{}, &report{missing: true, why: &topics.Why{
+			Code: topics.NoDirectory,
+			Text: fmt.Sprintf("%s has no directory %s", w.cfg.Name, dir),
+			Next: "put the service's directory there, or give another domain its traits",
+		}}
+	} else if err != nil {
+		return fail(topics.NoDirectory, "", "its directory cannot be read: %v", err)
+	}
+	manifest, err := readManifest(dir, w.cfg.Manifest)
+	if err != nil {
+		return fail(topics.StartFailed, "", "%v", err)
+	}
+	runner, why := findRunner(dir, manifest, w.shell)
+	if why != nil {
+		return prepared{}, &report{missing: true, why: why}
+	}
+	secrets, err := readEnvFile(dir, manifest.EnvFile)
+	if err != nil {
+		return fail(topics.StartFailed, "", "%v", err)
+	}
+	port, note, err := w.ports.pick(j.name, or(j.want.Port, manifest.Port))
+	if err != nil {
+		return fail(topics.PortTaken, "", "%v", err)
+	}
+	at := place{dir: dir, start: j.start, status: filepath.Join(string(w.ledger), string(j.name)+".status"),
+		env: w.cfg.environment(j.name, j.want, port, secrets)}
+	todo, why := runner.commands(ctx, at)
+	if why != nil {
+		return prepared{}, &report{why: why}
+	}
+	at.env = append(at.env, todo.env...)
+	if !todo.viaMake {
+		at.status = ""
+	}
+	out, offset, err := outputOf(w.cfg.DataDir, j.name).open(j.start, time.Now())
+	if err != nil {
+		return fail(topics.StartFailed, "", "its output file cannot be written: %v", err)
+	}
+	return prepared{job: j, place: at, commands: todo, out: out, note: note, began: time.Now(), entry: entry{
+		Service: j.name, Start: j.start, Step: stepBuild, Port: port, Rev: j.want.Rev, Version: manifest.Version,
+		Dependencies: j.want.Dependencies, Endpoints: j.want.Endpoints, Rule: w.rule(j.want.Ready, manifest.Ready),
+		Since: topics.At(time.Now()), Restarts: j.restarts, Offset: offset, Stop: todo.stop, Status: at.status,
+	}}, nil
+}
+
+// rule is when a service is ready: as the catalogue says, else as its own
+// service.toml says, else once it has lived a second.
+func (w *worker) rule(catalogue, own *topics.Readiness) topics.Readiness {
+	rule := topics.Readiness{By: topics.ReadyDelay}
+	switch {
+	case catalogue != nil:
+		rule = *catalogue
+	case own != nil:
+		rule = *own
+	}
+	if rule.By == topics.ReadyDelay && rule.Delay == 0 {
+		rule.Delay = defaultDelay.Seconds()
+	}
+	if rule.Timeout == 0 {
+		rule.Timeout = w.cfg.Timing.Start.Seconds()
+	}
+	if rule.By == topics.ReadyDelay {
+		rule.Timeout += rule.Delay
+	}
+	return rule
+}
+
+// launch starts one command. The ledger knows of it before it exists, and of
+// its process as soon as that does.
+func (w *worker) launch(ctx context.Context, p prepared, argv []string) (*process.Run, error) {
+	if p.place.status != "" {
+		if err := os.WriteFile(p.place.status, nil, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.ledger.put(p.entry); err != nil {
+		return nil, err
+	}
+	running, err := process.Start(ctx, process.Command{
+		Dir: p.place.dir, Argv: argv, Env: p.place.env, Start: p.start, Output: p.out, Grace: w.cfg.Timing.Stop,
+	})
+	if err != nil {
+		return nil, errors.Join(err, w.ledger.remove(p.name))
+	}
+	known := p.entry
+	known.Identity = running.Identity
+	if err := w.ledger.put(known); err != nil {
+		w.cfg.Log.Error().Err(err).Str("service", string(p.name)).Msg("the run is not in the ledger: the next agent will find it by its mark only")
+	}
+	return running, nil
+}
+
+// build runs the build to its end. If it is not ok, the report says how it
+// failed.
+func (w *worker) build(ctx context.Context, r *run, p prepared) (report, bool) {
+	w.tell(ctx, report{stage: building, name: p.name, start: p.start, entry: p.entry})
+	building, err := w.launch(ctx, p, p.commands.build)
+	if err != nil {
+		return report{why: &topics.Why{Code: topics.BuildFailed, Text: err.Error()}}, false
+	}
+	asked := false
+	select {
+	case <-building.Done():
+	case <-r.end:
+		asked = true
+		_ = building.Stop(ctx, w.cfg.Timing.Stop)
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
+		return report{}, false
+	}
+	w.forget(p.name)
+	lines := outputOf(w.cfg.DataDir, p.name).last(p.entry.Offset)
+	exit := truth(building.Exit(), p.place.status, lines)
+	if !asked && exit != nil && exit.Code == 0 {
+		return report{}, true
+	}
+	rep := report{exit: exit, lines: lines, lived: time.Since(p.began)}
+	if !asked {
+		rep.why = &topics.Why{Code: topics.BuildFailed, Text: "make build " + ending(exit) + quoted(lines), Next: w.tailOf(p.name)}
+	}
+	return rep, false
+}
+
+func (w *worker) forget(name topics.Service) {
+	if err := w.ledger.remove(name); err != nil {
+		w.cfg.Log.Error().Err(err).Str("service", string(name)).Msg("the ledger still has a run that is over")
+	}
+}
+
+func (w *worker) tailOf(name topics.Service) string {
+	return "tail -n 50 " + string(outputOf(w.cfg.DataDir, name))
+}
+
+// adopt takes over a run that the ledger has from a former agent; false if
+// there is nothing to watch.
+func (w *worker) adopt(ctx context.Context, e entry) (*process.Run, bool) {
+	if e.Step != stepStart || e.PID == 0 {
+		return nil, false
+	}
+	return process.Adopt(ctx, e.Identity, e.Start, w.cfg.Timing.Stop, func() process.Exit { return recorded(e.Status) })
+}
+
+// resume is start for a run that was adopted.
+func (w *worker) resume(ctx context.Context, e entry, want topics.Wanted, r *run, running *process.Run) {
+	dir := filepath.Join(w.cfg.ServicesDir, string(e.Service))
+	want.Endpoints = e.Endpoints
+	manifest, err := readManifest(dir, w.cfg.Manifest)
+	secrets, serr := readEnvFile(dir, manifest.EnvFile)
+	if err := errors.Join(err, serr); err != nil {
+		w.cfg.Log.Warn().Err(err).Str("service", string(e.Service)).Msg("what stops this service will lack its secrets")
+	}
+	at := place{dir: dir, start: e.Start, status: e.Status, env: w.cfg.environment(e.Service, want, e.Port, secrets)}
+	if e.Status != "" {
+		at.env = append(at.env, w.shell.env(e.Status)...)
+	}
+	w.follow(ctx, r, running, prepared{
+		job: job{name: e.Service, start: e.Start, want: want}, entry: e, place: at,
+		commands: commands{stop: e.Stop},
+	})
+}
+
+// sweep ends what a former agent left and nobody can watch.
+func (w *worker) sweep(ctx context.Context, e entry) {
+	if err := process.End(ctx, e.Identity, e.Start, w.cfg.Timing.Stop); err != nil {
+		return
+	}
+	w.forget(e.Service)
+	w.tell(ctx, report{stage: ended, name: e.Service, start: e.Start})
+}
+
+// follow watches a running service until it ends or is asked to.
+func (w *worker) follow(ctx context.Context, r *run, running *process.Run, p prepared) {
+	watch, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var readiness <-chan struct{}
+	if !p.entry.Ready {
+		readiness = w.readiness(watch, p, r)
+	}
+	end := r.end
+	look := time.NewTicker(w.cfg.Timing.Heartbeat)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-running.Done():
+			w.ended(ctx, running, p)
+			return
+		case <-readiness:
+			readiness = nil
+			p.entry.Ready = true
+			if err := w.ledger.put(p.entry); err != nil {
+				w.cfg.Log.Error().Err(err).Str("service", string(p.name)).Msg("the ledger does not know that it is ready")
+			}
+			w.tell(ctx, report{stage: ready, name: p.name, start: p.start})
+		case <-end:
+			end, readiness = nil, nil
+			cancel()
+			w.stop(ctx, running, p)
+		case <-look.C:
+			if err := outputOf(w.cfg.DataDir, p.name).rotate(); err != nil {
+				w.cfg.Log.Warn().Err(err).Str("service", string(p.name)).Msg("its output cannot be bounded")
+			}
+		}
+	}
+}
+
+// stop ends a running service: politely by its own target if it has one, then
+// TERM, then KILL.
+func (w *worker) stop(ctx context.Context, running *process.Run, p prepared) {
+	if p.commands.stop != nil {
+		w.stopPolitely(ctx, running, p)
+	}
+	_ = running.Stop(ctx, w.cfg.Timing.Stop)
+}
+
+func (w *worker) stopPolitely(ctx context.Context, running *process.Run, p prepared) {
+	out, err := os.OpenFile(string(outputOf(w.cfg.DataDir, p.name)), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	env := p.place.env
+	if p.place.status != "" { // its own end is none of the service's
+		env = append(append([]string(nil), env...), envStatus+"=")
+	}
+	stopping, err := process.Start(ctx, process.Command{
+		Dir: p.place.dir, Argv: p.commands.stop, Env: env, Start: p.start + stopMark, Output: out, Grace: 0,
+	})
+	if err != nil {
+		w.cfg.Log.Warn().Err(err).Str("service", string(p.name)).Msg("its stop target cannot be run")
+		return
+	}
+	patience := time.NewTimer(w.cfg.Timing.Stop)
+	defer patience.Stop()
+	select {
+	case <-stopping.Done():
+		return
+	case <-running.Done():
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	_ = stopping.Stop(ctx, 0)
+}
+
+// stopMark tells the processes that stop a run from the run's own.
+const stopMark = "-stop"
+
+func (w *worker) ended(ctx context.Context, running *process.Run, p prepared) {
+	lines := outputOf(w.cfg.DataDir, p.name).last(p.entry.Offset)
+	exit := truth(running.Exit(), p.place.status, lines)
+	w.forget(p.name)
+	rep := report{stage: ended, name: p.name, start: p.start, exit: exit, lines: lines}
+	if !p.began.IsZero() {
+		rep.lived = time.Since(p.began)
+	}
+	w.tell(ctx, rep)
+}
+
+// readiness tells once, by its rule, that a service is ready.
+func (w *worker) readiness(ctx context.Context, p prepared, r *run) <-chan struct{} {
+	switch p.entry.Rule.By {
+	case topics.ReadyTopic:
+		return r.heard
+	case topics.ReadyTCP:
+		return w.listening(ctx, p)
+	}
+	done := make(chan struct{}, 1)
+	time.AfterFunc(seconds(p.entry.Rule.Delay), func() { done <- struct{}{} })
+	return done
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// probe is how often a port is tried.
+const probe = 50 * time.Millisecond
+
+// listening tells when the service's port accepts a connection, on loopback
+// or where the service is reached by others.
+func (w *worker) listening(ctx context.Context, p prepared) <-chan struct{} {
+	done := make(chan struct{}, 1)
+	hosts := []string{"127.0.0.1"}
+	if p.host != "" && p.host != hosts[0] {
+		hosts = append(hosts, p.host)
+	}
+	w.probes.Go(func() {
+		t := time.NewTicker(probe)
+		defer t.Stop()
+		dialer := net.Dialer{Timeout: time.Second}
+		for {
+			for _, host := range hosts {
+				conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(p.entry.Port)))
+				if err == nil {
+					conn.Close()
+					done <- struct{}{}
+					return
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-t.C:
+			}
+		}
+	})
+	return done
+}
+
+// ending says in words how something ended.
+func ending(exit *topics.Exit) string {
+	switch {
+	case exit == nil:
+		return "ended while nobody watched"
+	case exit.Signal != "":
+		return "was ended by " + exit.Signal
+	default:
+		return fmt.Sprintf("exited with code %d", exit.Code)
+	}
+}
+
+// quoted is the line that tells most, to be put behind a sentence.
+func quoted(lines []string) string {
+	if line := telling(lines); line != "" {
+		return ": " + line
+	}
+	return ""
+}

@@ -1,0 +1,326 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dominion/topics"
+)
+
+// unit is one service on this machine, as Run knows it.
+type unit struct {
+	name  topics.Service
+	phase topics.Phase
+	ready bool
+	why   *topics.Why
+	since time.Time
+
+	// The run, while there is one.
+	run     *run // nil also while leftovers are ended
+	start   string
+	entry   entry
+	adopted bool // a former agent started it
+
+	version  string
+	restarts int
+	exit     *topics.Exit
+	history  History
+	readyAt  time.Time
+	failed   bool      // it ended by itself: the next start is a restart
+	again    bool      // somebody asked for a restart
+	missing  bool      // its directory or Makefile is not there
+	next     time.Time // no start before
+	deadline time.Time
+
+	term, gen uint64   // of the document that last changed it
+	answers   []answer // commands that wait for it to be ready
+	sent      string   // the state as last published
+}
+
+// unit finds or makes the unit of a service.
+func (a *Agent) unit(name topics.Service) *unit {
+	u, ok := a.units[name]
+	if !ok {
+		u = &unit{name: name, phase: topics.PhaseStopped, since: time.Now(), term: a.term, gen: a.gen}
+		a.units[name] = u
+	}
+	return u
+}
+
+// have is what Plan is told of a unit.
+func (u *unit) have(host string) Have {
+	h := Have{Phase: u.phase, Ready: u.ready, Why: u.why, Host: host, Next: u.next, Missing: u.missing, Deadline: u.deadline, Again: u.again}
+	if u.phase.Alive() {
+		h.Rev, h.Endpoints, h.Dependencies = u.entry.Rev, u.entry.Endpoints, u.entry.Dependencies
+	}
+	return h
+}
+
+func (u *unit) become(phase topics.Phase, now time.Time) {
+	if u.phase != phase {
+		u.phase, u.since = phase, now
+	}
+}
+
+// rest is for a unit without processes.
+func (u *unit) rest(phase topics.Phase, why *topics.Why, now time.Time) {
+	u.become(phase, now)
+	u.ready, u.why, u.run, u.next, u.deadline, u.again, u.missing = false, why, nil, time.Time{}, time.Time{}, false, false
+}
+
+func (u *unit) begin(j job, r *run, now time.Time) {
+	u.become(topics.PhaseStarting, now)
+	u.run, u.start, u.restarts, u.failed, u.adopted = r, j.start, j.restarts, false, false
+	u.entry = entry{Rev: j.want.Rev, Endpoints: j.want.Endpoints, Dependencies: j.want.Dependencies}
+	u.ready, u.again, u.missing, u.next, u.deadline = false, false, false, time.Time{}, time.Time{}
+	u.why = &topics.Why{Code: topics.Starting, Text: "starts"}
+}
+
+// adopt takes up the run of a former agent. One that was not ready yet is
+// given the whole time anew.
+func (u *unit) adopt(e entry, r *run, now time.Time) {
+	u.run, u.start, u.entry, u.version, u.restarts, u.adopted = r, e.Start, e, e.Version, e.Restarts, true
+	u.since = now
+	if at := e.Since.Time(); !at.IsZero() {
+		u.since = at // for people: what they see does not change with the agent
+	}
+	u.ready = e.Ready
+	if e.Ready {
+		u.phase, u.readyAt = topics.PhaseRunning, now
+		return
+	}
+	u.phase = topics.PhaseStarting
+	u.why = waitsFor(e)
+	if e.Rule.By != topics.ReadyTopic { // the time of those begins with the link
+		u.deadline = now.Add(seconds(e.Rule.Timeout))
+	}
+}
+
+// waitsFor says what a started service lacks to be ready.
+func waitsFor(e entry) *topics.Why {
+	why := topics.Why{Code: topics.Starting, Text: "is not ready yet"}
+	switch e.Rule.By {
+	case topics.ReadyTCP:
+		why.Text = fmt.Sprintf("is ready once its port %d accepts a connection", e.Port)
+	case topics.ReadyTopic:
+		why.Text = "is ready once it publishes its START_ID on SERVICE_TOPIC/ready"
+	case topics.ReadyDelay:
+		why.Text = fmt.Sprintf("is ready once it has lived for %v", seconds(e.Rule.Delay))
+	}
+	return &why
+}
+
+// fold takes in what happened to a start.
+func (a *Agent) fold(work context.Context, rep report) {
+	u, ok := a.units[rep.name]
+	if !ok || u.start != rep.start {
+		return
+	}
+	now := time.Now()
+	switch rep.stage {
+	case building:
+		if u.phase != topics.PhaseStopping {
+			u.become(topics.PhaseBuilding, now)
+			u.why = &topics.Why{Code: topics.Starting, Text: "make build runs"}
+			u.deadline = now.Add(a.cfg.Timing.Build)
+		}
+		u.version = rep.entry.Version
+	case started:
+		a.foldStarted(u, rep, now)
+	case ready:
+		if u.phase == topics.PhaseStopping {
+			return
+		}
+		u.become(topics.PhaseRunning, now)
+		u.ready, u.why, u.deadline, u.readyAt = true, nil, time.Time{}, now
+		a.log(u.name).Int("pid", u.entry.PID).Int("port", u.entry.Port).Msg("ready")
+		a.answer(work, u, topics.Done, nil)
+	case ended:
+		a.foldEnded(work, u, rep, now)
+	}
+}
+
+func (a *Agent) foldStarted(u *unit, rep report, now time.Time) {
+	u.entry, u.version = rep.entry, rep.entry.Version
+	if rep.note != nil {
+		a.cfg.Log.Warn().Str("service", string(u.name)).Msg(rep.note.Text)
+	}
+	if u.phase == topics.PhaseStopping {
+		return
+	}
+	u.become(topics.PhaseStarting, now)
+	u.why = waitsFor(rep.entry)
+	if rep.note != nil {
+		u.why = rep.note
+	}
+	if rep.entry.Rule.By == topics.ReadyTopic && !a.link.synced {
+		u.deadline = time.Time{} // nobody could hear it: the time begins with the link
+		return
+	}
+	u.deadline = now.Add(seconds(rep.entry.Rule.Timeout))
+}
+
+// haste begins or ends the time that services have which say by the bus that
+// they are ready: without a bus none can.
+func (a *Agent) haste(now time.Time) {
+	for _, u := range a.units {
+		if u.phase != topics.PhaseStarting || u.entry.Rule.By != topics.ReadyTopic {
+			continue
+		}
+		u.deadline = time.Time{}
+		if a.link.synced {
+			u.deadline = now.Add(seconds(u.entry.Rule.Timeout))
+		}
+	}
+}
+
+// foldEnded takes in that nothing is left of a run.
+func (a *Agent) foldEnded(work context.Context, u *unit, rep report, now time.Time) {
+	reason := u.why
+	late := u.phase == topics.PhaseStopping && (reason.Code == topics.StartTimeout || reason.Code == topics.BuildFailed)
+	asked := u.phase == topics.PhaseStopping && !late || u.again
+	if u.ready {
+		u.history = a.cfg.Timing.Backoff.Ready(u.history, now.Sub(u.readyAt))
+	}
+	if rep.exit != nil {
+		u.exit = rep.exit
+	}
+	switch {
+	case asked:
+		u.rest(topics.PhaseStopped, reason, now)
+		a.log(u.name).Msg("stopped")
+		if !a.wanted[u.name].Run {
+			a.answer(work, u, topics.Failed, reason)
+		}
+	case rep.missing:
+		u.rest(topics.PhaseBackoff, rep.why, now)
+		u.missing = true
+		a.cfg.Log.Warn().Str("service", string(u.name)).Msg(rep.why.Text)
+	default:
+		why := rep.why
+		switch {
+		case late:
+			why = &topics.Why{Code: reason.Code, Text: a.lateness(u, reason) + quoted(rep.lines), Next: a.work.tailOf(u.name)}
+		case why == nil:
+			why = &topics.Why{Code: topics.Exited, Text: ending(rep.exit) + after(rep.lived) + quoted(rep.lines), Next: a.work.tailOf(u.name)}
+		}
+		a.failure(u, why, now)
+	}
+	if !asked || rep.exit != nil {
+		a.tellExit(work, u, rep)
+	}
+	if !asked {
+		a.answer(work, u, topics.Failed, u.why)
+	}
+}
+
+// lateness says what a service was not in time.
+func (a *Agent) lateness(u *unit, reason *topics.Why) string {
+	if reason.Code == topics.BuildFailed {
+		return fmt.Sprintf("was not built within %v", a.cfg.Timing.Build)
+	}
+	return fmt.Sprintf("was not ready within %v (it %s)", seconds(u.entry.Rule.Timeout), waitsFor(u.entry).Text)
+}
+
+// failure sends a unit into its backoff.
+func (a *Agent) failure(u *unit, why *topics.Why, now time.Time) {
+	history, wait := a.cfg.Timing.Backoff.Failed(u.history, now, chance())
+	phase := topics.PhaseBackoff
+	text := strings.TrimSuffix(why.Text, ".") + fmt.Sprintf("; next try in %v", wait.Round(100*time.Millisecond))
+	said := &topics.Why{Code: why.Code, Text: text, Next: why.Next}
+	if history.Looping {
+		phase = topics.PhaseCrashloop
+		said = &topics.Why{Code: topics.CrashLoop, Text: fmt.Sprintf("failed again and again: %s", text), Next: or(why.Next, "dominion reset "+string(u.name))}
+	}
+	u.rest(phase, said, now)
+	u.since = now
+	u.history, u.failed, u.next = history, true, now.Add(wait)
+	a.cfg.Log.Warn().Str("service", string(u.name)).Str("why", why.Text).Stringer("wait", wait.Round(time.Millisecond)).Msg(string(phase))
+}
+
+func after(lived time.Duration) string {
+	if lived <= 0 {
+		return ""
+	}
+	if lived < 10*time.Second {
+		return fmt.Sprintf(" after %v", lived.Round(100*time.Millisecond))
+	}
+	return fmt.Sprintf(" after %v", lived.Round(time.Second))
+}
+
+// state is what is published of a unit.
+func (a *Agent) state(u *unit) topics.ServiceState {
+	s := topics.ServiceState{
+		Sid: a.link.sid, Service: u.name, Phase: u.phase, Ready: u.ready, Version: u.version, Since: topics.At(u.since),
+		Restarts: u.restarts, Exit: u.exit, Why: u.why, Term: u.term, Gen: u.gen,
+	}
+	if s.Version == "" && a.view.inventory != nil {
+		s.Version = a.view.inventory.services[u.name]
+	}
+	if u.phase.Alive() {
+		s.Rev, s.Start, s.PID, s.Port, s.Host = u.entry.Rev, u.start, u.entry.PID, u.entry.Port, a.host()
+	}
+	if s.Why == nil {
+		_, kept := a.memory.Kept[u.name]
+		switch refused := a.refused[u.name]; {
+		case refused != nil:
+			s.Why = refused
+		case kept || u.phase.Alive() && !a.isWanted(u.name):
+			s.Why = &topics.Why{Code: topics.Orphaned, Text: "runs, though no document names it any more", Next: "dominion remove " + string(u.name)}
+		}
+	}
+	return s
+}
+
+func (a *Agent) isWanted(name topics.Service) bool {
+	_, ok := a.wanted[name]
+	return ok
+}
+
+// settle takes care of units that nobody speaks of: they are reported while
+// they are on this machine, and forgotten after.
+func (a *Agent) settle(work context.Context, now time.Time) {
+	for name, u := range a.units {
+		if len(u.answers) > 0 && u.phase != topics.PhaseBuilding && !now.Before(u.answers[0].deadline) {
+			a.answer(work, u, topics.Failed, or(u.why, &topics.Why{Code: topics.NotReady, Text: "was not ready in time"}))
+		}
+		if a.ending && !u.phase.Alive() && u.phase != topics.PhaseStopped {
+			u.rest(topics.PhaseStopped, &topics.Why{Code: topics.DomainStopped, Text: "the agent ends, and its services with it"}, now)
+		}
+		if u.phase.Alive() || a.isWanted(name) || a.ending {
+			continue
+		}
+		if why := a.refused[name]; why != nil {
+			u.rest(topics.PhaseStopped, why, now)
+			continue
+		}
+		if a.view.inventory == nil || a.view.inventory.has(name) {
+			if u.phase != topics.PhaseStopped || u.why == nil {
+				u.rest(topics.PhaseStopped, &topics.Why{Code: topics.NotWanted, Text: "no document names it"}, now)
+			}
+			continue
+		}
+		a.drop(work, u)
+	}
+}
+
+// drop forgets a unit that neither the document nor the disk knows.
+func (a *Agent) drop(work context.Context, u *unit) {
+	if a.link.born {
+		if err := a.publish(work, topics.Message{Topic: a.cfg.Space.ServiceState(a.cfg.Name, u.name), QoS: 1, Retained: true}); err != nil {
+			return // the next look tries again
+		}
+	}
+	delete(a.units, u.name)
+	if err := a.remember(); err != nil {
+		a.cfg.Log.Error().Err(err).Msg("what should run here cannot be stored")
+	}
+}
+
+func (a *Agent) log(name topics.Service) *zerolog.Event {
+	return a.cfg.Log.Info().Str("service", string(name))
+}
