@@ -247,7 +247,11 @@ func (r *Report) alertService(s topics.Service, verdict Verdict, sum topics.Summ
 	about, next := string(s), "dominion why "+string(s)
 	switch {
 	case sum.Phase == topics.SummaryOrphaned:
-		r.alert("orphaned-"+about, topics.Alert{Severity: topics.SeverityWarning, Text: fmt.Sprintf("%s runs on %s but is not in the catalogue", s, joined(sum.Where, ", ")), Next: "dominion remove " + about, About: about})
+		text := fmt.Sprintf("%s is not in the catalogue, but %s still has the word to run it", s, joined(sum.Where, ", "))
+		if sum.Ready > 0 {
+			text = fmt.Sprintf("%s runs on %s but is not in the catalogue", s, joined(sum.Where, ", "))
+		}
+		r.alert("orphaned-"+about, topics.Alert{Severity: topics.SeverityWarning, Text: text, Next: "dominion remove " + about, About: about})
 	case sum.Phase == topics.SummaryFailing || sum.Phase == topics.SummaryLost:
 		r.alert("failing-"+about, topics.Alert{Severity: topics.SeverityError, Text: fmt.Sprintf("%s: %s", s, sum.Why.Text), Next: next, About: about})
 	case sum.Why != nil && (sum.Why.Code == topics.NoDomain || sum.Why.Code == topics.VersionMismatch):
