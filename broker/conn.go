@@ -109,3 +109,14 @@ func (c *conn) Close() error {
 	})
 	return err
 }
+
+// over tells whether the connection is closed. mochi says so of its client only
+// a moment after the other side can know.
+func (c *conn) over() bool {
+	select {
+	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}

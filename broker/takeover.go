@@ -39,10 +39,10 @@ func (s *Server) awaitTurn(c *conn, cl *mqtt.Client) (refusal packets.Code, ok b
 	}
 	old := connOf(older)
 	foreign := !slices.Equal(old.who, c.who)
-	if foreign && !older.Closed() {
+	if foreign && !old.over() {
 		return packets.ErrClientIdentifierNotValid, false
 	}
-	if older.Properties.ProtocolVersion == 5 && !older.Closed() {
+	if older.Properties.ProtocolVersion == 5 && !old.over() {
 		_ = older.WritePacket(packets.Packet{
 			FixedHeader: packets.FixedHeader{Type: packets.Disconnect},
 			ReasonCode:  packets.ErrSessionTakenOver.Code,
