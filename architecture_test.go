@@ -28,12 +28,13 @@ func rooms() []room {
 		{"device", []string{"topics"}},
 		{"homeassistant", []string{"topics"}},
 		{"discovery", nil},
+		{"identity", []string{"topics"}},
 		{"configs", nil},
-		{"cmd/domain", []string{"topics", "broker/client", "configs", "device", "cmd/program"}},
-		{"cmd/program", []string{"topics", "broker/client", "configs"}},
-		{"cmd", []string{"topics", "broker", "coordinator", "device", "homeassistant", "discovery", "configs"}},
-		{"docs", []string{"topics", "broker", "coordinator", "device", "homeassistant", "configs", "cmd"}},
-		{"e2e", []string{"topics", "broker", "coordinator", "device", "homeassistant", "configs", "cmd"}},
+		{"cmd/domain", []string{"topics", "broker/client", "configs", "device", "discovery", "identity", "cmd/program"}},
+		{"cmd/program", []string{"topics", "broker/client", "configs", "identity"}},
+		{"cmd", []string{"topics", "broker", "coordinator", "device", "homeassistant", "discovery", "identity", "configs"}},
+		{"docs", []string{"topics", "broker", "coordinator", "device", "homeassistant", "identity", "configs", "cmd"}},
+		{"e2e", []string{"topics", "broker", "coordinator", "device", "homeassistant", "discovery", "identity", "configs", "cmd"}},
 		{"bench", []string{"topics", "broker", "coordinator", "device", "homeassistant", "configs", "cmd"}},
 	}
 }
@@ -41,7 +42,7 @@ func rooms() []room {
 // foreign are the libraries of others, and who may know them. Each has one
 // room, but for what all speak.
 func foreign() map[string][]string {
-	all := []string{"broker", "coordinator", "device", "homeassistant", "discovery", "cmd"}
+	all := []string{"broker", "coordinator", "device", "homeassistant", "discovery", "identity", "cmd"}
 	return map[string][]string{
 		"github.com/rs/zerolog":               all,
 		"github.com/mochi-mqtt/server/v2":     {"broker"},
@@ -51,6 +52,9 @@ func foreign() map[string][]string {
 		"github.com/blang/semver/v4":          {"topics", "coordinator"},
 		"github.com/shirou/gopsutil/v4":       {"device"},
 		"golang.org/x/sys":                    {"device", "cmd"},
+		"github.com/grandcat/zeroconf":        {"discovery"},
+		"github.com/gtank/ristretto255":       {"identity/joining"},
+		"github.com/coreos/go-systemd/v22":    {"cmd/program"},
 		"github.com/spf13/cobra":              {"cmd"},
 		"github.com/spf13/pflag":              {"cmd"},
 		"golang.org/x/sync":                   {"cmd"},

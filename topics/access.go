@@ -23,6 +23,16 @@ type Identity struct {
 	Name string
 }
 
+// Account is what a client showed itself to be: a user, a node, a service of a
+// node. Name is for people and for finding its connections ("user ann", "node
+// attic", "service attic.lamp"); Key stands for the credential it was let in with,
+// and changes when that does.
+type Account struct {
+	Name string
+	Who  Identity
+	Key  string
+}
+
 // rights are filters that a role may write to, may only empty, and may read.
 // In them <name> stands for the identity's name.
 type rights struct{ write, empty, read []string }
