@@ -22,11 +22,19 @@ type network struct {
 	pid int // of the process that holds the namespace, 0 for the machine's own
 }
 
-// newNamespace makes a network namespace that lasts as long as the test. It has
-// no name, only a process that holds it: nothing is left if the test is killed.
+// newNamespace makes a network namespace that lasts as long as the test.
 func newNamespace(t testing.TB) network {
 	t.Helper()
-	cmd := exec.Command("unshare", "--net", "sh", "-ec", "ip link set lo up; echo up; exec sleep infinity")
+	return holdNamespace(t, []string{"--net"}, "")
+}
+
+// holdNamespace makes namespaces of the kinds that unshare has options for, and
+// prepares them with a script. They have no name, only a process that holds
+// them: nothing is left if the test is killed.
+func holdNamespace(t testing.TB, kinds []string, prepare string, args ...string) network {
+	t.Helper()
+	script := "ip link set lo up\n" + prepare + "\necho up\nexec sleep infinity"
+	cmd := exec.Command("unshare", append(append(kinds, "sh", "-ec", script, "sh"), args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
