@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"dominion/cmd/domain/agent"
@@ -25,11 +26,18 @@ type config struct {
 	Traits      []topics.Trait `toml:"traits"`
 	ServicesDir string         `toml:"services_dir"`
 
-	Listen        []string `toml:"listen"`
-	AllowInsecure bool     `toml:"allow_insecure"`
-	Broker        string   `toml:"broker"`
-	Username      string   `toml:"username"`
-	PasswordFile  string   `toml:"password_file"`
+	Listen        []string      `toml:"listen"`
+	ListenTLS     []string      `toml:"listen_tls"`
+	HTTPS         string        `toml:"https"`
+	Anonymous     []topics.Role `toml:"anonymous"`
+	AllowInsecure bool          `toml:"allow_insecure"`
+
+	Broker           string `toml:"broker"`
+	Username         string `toml:"username"`
+	PasswordFile     string `toml:"password_file"`
+	Logins           string `toml:"logins"`
+	NodeUsername     string `toml:"node_username"`
+	NodePasswordFile string `toml:"node_password_file"`
 
 	LostAfter time.Duration `toml:"lost_after"`
 	BootGrace time.Duration `toml:"boot_grace"`
@@ -43,6 +51,7 @@ func defaults() config {
 	return config{
 		Name: "dominion", Base: topics.DefaultBase, Prefix: topics.DefaultPrefix,
 		ServicesDir: agent.ServicesDir, Listen: []string{"127.0.0.1:1883"},
+		Anonymous: []topics.Role{topics.RoleViewer}, Logins: loginsShared,
 		LostAfter: t.LostAfter, BootGrace: t.BootGrace, LogLevel: "info",
 	}
 }
@@ -54,10 +63,16 @@ func settings() []program.Setting {
 	return []program.Setting{
 		{Key: "name", Kind: "name", Help: "what people call the house, default dominion"},
 		{Key: "listen", Kind: "addresses", Help: "where our broker listens, default 127.0.0.1:1883; port 0 takes a free one"},
-		{Key: "allow_insecure", Help: "let everybody in who reaches an address other than loopback"},
+		{Key: "listen_tls", Kind: "addresses", Help: "where our broker listens with TLS, default nowhere; usual is :8883"},
+		{Key: "https", Kind: "address", Help: "where machines join the house, default nowhere; usual is :8443"},
+		{Key: "anonymous", Kind: "roles", Help: "what clients without a login may be on this machine, default viewer"},
+		{Key: "allow_insecure", Help: "let clients without a login in on every address, not loopback alone"},
 		{Key: "broker", Kind: "address", Help: "lead on this broker instead of our own: mqtt://192.168.1.2:1883"},
 		{Key: "username", Kind: "name", Help: "the login for that broker"},
 		{Key: "password_file", Kind: "file", Help: "a file whose first line is the password"},
+		{Key: "logins", Kind: "word", Help: "how nodes log in at that broker: shared (default) or own"},
+		{Key: "node_username", Kind: "name", Help: "the login that nodes share at that broker"},
+		{Key: "node_password_file", Kind: "file", Help: "a file whose first line is its password"},
 		{Key: "data", Kind: "directory", Help: "what must outlive a restart, default in this user's data directory"},
 		{Key: "domain", Kind: "name", Help: "run the agent too: this machine is the domain of that name"},
 		{Key: "traits", Kind: "words", Help: "with --domain: what this machine has, with commas between"},
@@ -99,6 +114,8 @@ func (c *config) check(file *configs.File) (*coordinator.Catalogue, error) {
 	if c.Broker == "" {
 		c.checkListen(fault)
 	}
+	c.checkRoles(fault)
+	c.checkLogins(fault)
 	for key, d := range map[string]time.Duration{"lost_after": c.LostAfter, "boot_grace": c.BootGrace} {
 		if d <= 0 {
 			fault(key, "is %v (want more than nothing: 60s, 5m)", d)
@@ -124,20 +141,53 @@ func (c *config) check(file *configs.File) (*coordinator.Catalogue, error) {
 	return catalogue, nil
 }
 
+// How the nodes of a house on another broker log in there.
+const (
+	loginsShared = "shared" // all with node_username
+	loginsOwn    = "own"    // each with its own: the broker has the list of `dominion acl`
+)
+
 func (c *config) checkListen(fault func(key, format string, args ...any)) {
-	if len(c.Listen) == 0 {
+	if len(c.Listen)+len(c.ListenTLS) == 0 {
 		fault("listen", "is empty (127.0.0.1:1883 is usual; or name your own broker with broker)")
 	}
-	for i, address := range c.Listen {
-		key := fmt.Sprintf("listen[%d]", i)
-		host, _, err := net.SplitHostPort(address)
-		switch {
-		case err != nil:
-			fault(key, "%q is no host:port (write 127.0.0.1:1883)", address)
-		case !isLoopback(host) && !c.AllowInsecure:
-			fault(key, "%s can be reached by others, and our broker asks for no password yet (allow_insecure = true lets everybody in who reaches it; or 127.0.0.1:1883)", address)
+	for key, addresses := range map[string][]string{"listen": c.Listen, "listen_tls": c.ListenTLS} {
+		for i, address := range addresses {
+			if _, _, err := net.SplitHostPort(address); err != nil {
+				fault(fmt.Sprintf("%s[%d]", key, i), "%q is no host:port (write 127.0.0.1:1883, or :8883 for all addresses)", address)
+			}
 		}
 	}
+}
+
+func (c *config) checkRoles(fault func(key, format string, args ...any)) {
+	known := []topics.Role{topics.RoleViewer, topics.RoleOperator, topics.RoleHomeAssistant, topics.RoleNode, topics.RoleService}
+	for i, role := range c.Anonymous {
+		if !slices.Contains(known, role) {
+			fault(fmt.Sprintf("anonymous[%d]", i), "%q is no role that a client may be given (viewer, operator, homeassistant, node, service; [] lets nobody in without a login)", role)
+		}
+	}
+	if _, _, err := net.SplitHostPort(c.HTTPS); c.HTTPS != "" && err != nil {
+		fault("https", "%q is no host:port (write :8443 for all addresses)", c.HTTPS)
+	}
+}
+
+func (c *config) checkLogins(fault func(key, format string, args ...any)) {
+	switch {
+	case c.Logins != loginsShared && c.Logins != loginsOwn:
+		fault("logins", "is %q (want shared: all nodes use node_username; or own: the broker has the users of dominion acl)", c.Logins)
+	case c.NodePasswordFile != "" && c.NodeUsername == "":
+		fault("node_password_file", "is given, but no node_username")
+	}
+}
+
+// anonymous is what clients without a login may be.
+func (c *config) anonymous() []topics.Identity {
+	who := make([]topics.Identity, len(c.Anonymous))
+	for i, role := range c.Anonymous {
+		who[i] = topics.Identity{Role: role}
+	}
+	return who
 }
 
 func isLoopback(host string) bool {
