@@ -23,6 +23,8 @@ type Config struct {
 	Catalogue *Catalogue              // nil: there is no configuration file, no document is written
 	Timing    Timing                  // its zero fields have their defaults
 	Alerts    map[string]topics.Alert // open from the start: what the wiring found
+	Gate      Gate                    // nil: nobody joins this house, see "dominion init"
+	Notices   <-chan Notice           // what the wiring finds later; it may be closed
 	Log       zerolog.Logger
 }
 
