@@ -18,6 +18,7 @@ func (a *Agent) hear(work context.Context, in topics.Inbound) {
 	switch {
 	case in.Link == topics.LinkUp:
 		a.link.sid, a.link.up, a.link.synced, a.link.born, a.link.document = in.Sid, true, false, false, nil
+		a.view.looked = time.Time{} // broker or interfaces may be others: look again where this machine is reached
 	case in.Link == topics.LinkSynced:
 		a.link.sid, a.link.synced, a.pause = in.Sid, true, nil
 		if a.link.document != nil || len(a.memory.Document) > 0 {
@@ -78,7 +79,8 @@ func (a *Agent) heardPlanner(work context.Context, now time.Time) {
 	if a.lead.lonely {
 		a.cfg.Log.Info().Msg("the leader is heard again")
 	}
-	a.lead.beat, a.lead.lonely = now, false
+	a.lead.beat = now
+	a.feelLonely(false)
 	if a.lead.offered != nil {
 		a.offer(work, a.lead.offered)
 	}
@@ -94,9 +96,16 @@ func (a *Agent) lastHeard() time.Time {
 // loneliness says once that no leader is heard. Everything keeps running.
 func (a *Agent) loneliness(now time.Time) {
 	if silent := now.Sub(a.lastHeard()); !a.lead.lonely && silent >= a.cfg.Timing.Lonely {
-		a.lead.lonely = true
+		a.feelLonely(true)
 		a.cfg.Log.Warn().Stringer("silent", silent.Round(time.Second)).Msg("no leader is heard: everything keeps running as it was told")
 	}
+}
+
+func (a *Agent) feelLonely(lonely bool) {
+	if a.lead.lonely != lonely && a.cfg.Lonely != nil {
+		a.cfg.Lonely(lonely)
+	}
+	a.lead.lonely = lonely
 }
 
 // offer judges a document that came, and takes it up or says why not.

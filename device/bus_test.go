@@ -394,9 +394,11 @@ func TestTime(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		log := &lines{}
+		var felt []bool
 		a, err := device.New(device.Config{
 			Name: attic, ID: "0123456789abcdef", ServicesDir: dir, DataDir: filepath.Join(dir, "data"),
-			Loopback: true, BrokerURL: "mqtt://127.0.0.1:1883", Log: zerolog.New(log),
+			Loopback: true, Access: broker, Log: zerolog.New(log),
+			Lonely: func(lonely bool) { felt = append(felt, lonely) },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -440,6 +442,9 @@ func TestTime(t *testing.T) {
 		synctest.Wait()
 		if n := log.with("no leader"); n != 2 {
 			t.Errorf("said %d times that it is lonely", n)
+		}
+		if want := []bool{true, false, true}; !slices.Equal(felt, want) {
+			t.Errorf("told that it is lonely: %v, want %v", felt, want)
 		}
 		if n := count(space.Host(attic)); n < 3 || n > 22 {
 			t.Errorf("%d readings in 11 min, want one at the birth and one every 5 min at least, one every 30 s at most", n)

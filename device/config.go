@@ -33,9 +33,20 @@ type Config struct {
 	// Address is published as the host of the services; empty: the address
 	// from which this machine reaches the broker.
 	Address string
-	// BrokerURL is where services find the broker: their DOMINION_URL. It must
-	// not hold the agent's own password.
-	BrokerURL string
+	// House is the house that this machine has joined; what another one wanted
+	// here counts no more. Empty: it takes the house of the first document that
+	// it accepts.
+	House topics.HouseID
+	// Broker is the host:port of the broker as it is known now, "" if it is
+	// not: the machine's own address is the one it has towards it. Nil: never
+	// known. Both functions are called from several goroutines.
+	Broker func() string
+	// Access is how a service reaches the broker, asked at each of its starts.
+	// Nil: it is told nothing of it.
+	Access func(topics.Service) Access
+	// Lonely, if not nil, is told when no leader is heard any more, and when
+	// one is again. It must not block.
+	Lonely func(bool)
 
 	// Manifest reads a service.toml. Nil: a service that has one is refused.
 	Manifest func(path string) (Manifest, error)
@@ -45,6 +56,15 @@ type Config struct {
 
 	Timing Timing
 	Log    zerolog.Logger
+}
+
+// Access is how a service reaches the broker.
+type Access struct {
+	// URL is its DOMINION_URL, with a login of its own: never the agent's.
+	URL string
+	// CA is its DOMINION_CA: the path of the authority that vouches for the
+	// broker; empty: it is not given, the system's will do or there is no TLS.
+	CA string
 }
 
 // Timing is how long things take. Zero fields are the defaults named here.

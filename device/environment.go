@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,13 +18,14 @@ import (
 
 var variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// contract are the variables that every service is given (docs/protocol.md).
+// contract are the variables that services are given (docs/services.md).
 const (
 	envBrokerIP   = "DOMINION_IP"
 	envBrokerPort = "DOMINION_PORT"
 	envMachine    = "DOMAIN_UUID"
 	envPort       = "SERVICE_PORT"
 	envURL        = "DOMINION_URL"
+	envCA         = "DOMINION_CA"
 	envBase       = "DOMINION_BASE"
 	envDomain     = "DOMAIN"
 	envService    = "SERVICE"
@@ -65,7 +65,7 @@ func CheckWanted(name topics.Service, want topics.Wanted) error {
 
 func ofContract(key string) bool {
 	switch key {
-	case envBrokerIP, envBrokerPort, envMachine, envPort, envURL, envBase, envDomain, envService, envStart, envTopic, envStatus:
+	case envBrokerIP, envBrokerPort, envMachine, envPort, envURL, envCA, envBase, envDomain, envService, envStart, envTopic, envStatus:
 		return true
 	}
 	return strings.HasPrefix(key, "SERVICE_") && (strings.HasSuffix(key, "_HOST") || strings.HasSuffix(key, "_PORT"))
@@ -91,7 +91,8 @@ func inherited(environ []string) []string {
 // the process gets with its mark. SERVICE_X_HOST and SERVICE_X_PORT carry the
 // dependency's name as it is written, with _ for -.
 func (c Config) environment(name topics.Service, want topics.Wanted, port int, secrets []string) []string {
-	ip, brokerPort := brokerAddress(c.BrokerURL)
+	access := c.access(name)
+	ip, brokerPort := brokerAddress(access.URL)
 	base := c.Space.Base
 	if base == "" {
 		base = topics.DefaultBase
@@ -105,12 +106,15 @@ func (c Config) environment(name topics.Service, want topics.Wanted, port int, s
 		envBrokerPort+"="+brokerPort,
 		envMachine+"="+string(c.ID),
 		envPort+"="+strconv.Itoa(port),
-		envURL+"="+c.BrokerURL,
+		envURL+"="+access.URL,
 		envBase+"="+string(base),
 		envDomain+"="+string(c.Name),
 		envService+"="+string(name),
 		envTopic+"="+c.Space.ServiceTopic(name, c.Name),
 	)
+	if access.CA != "" {
+		env = append(env, envCA+"="+access.CA)
+	}
 	for _, dependency := range slices.Sorted(maps.Keys(want.Endpoints)) {
 		prefix := "SERVICE_" + strings.ReplaceAll(string(dependency), "-", "_")
 		target := want.Endpoints[dependency]
@@ -119,18 +123,25 @@ func (c Config) environment(name topics.Service, want topics.Wanted, port int, s
 	return env
 }
 
-// brokerAddress is host and port of the broker's URL, port 1883 if it has none.
+func (c Config) access(name topics.Service) Access {
+	if c.Access == nil {
+		return Access{}
+	}
+	return c.Access(name)
+}
+
+// brokerAddress is host and port of the broker's URL; if it names no port, the
+// usual one.
 func brokerAddress(broker string) (ip, port string) {
 	u, err := url.Parse(broker)
 	if err != nil || broker == "" {
 		return "", ""
 	}
-	return u.Hostname(), or(u.Port(), "1883")
-}
-
-func brokerHostPort(broker string) string {
-	ip, port := brokerAddress(broker)
-	return net.JoinHostPort(ip, port)
+	usual := "1883"
+	if u.Scheme != "mqtt" && u.Scheme != "tcp" {
+		usual = "8883" // all others are TLS
+	}
+	return u.Hostname(), or(u.Port(), usual)
 }
 
 // readEnvFile reads NAME=value lines; empty lines and those that begin with #

@@ -63,6 +63,9 @@ const (
 
 var space topics.Space
 
+// broker is how all services reach the broker.
+func broker(topics.Service) device.Access { return device.Access{URL: "mqtt://127.0.0.1:1883"} }
+
 // home is one machine in a test: its directories and its agent.
 type home struct {
 	*testing.T
@@ -79,7 +82,7 @@ func newHome(t *testing.T, makefiles map[string]string) *home {
 	h := &home{T: t, cfg: device.Config{
 		Name: attic, ID: "0123456789abcdef", Version: "0.1.0",
 		ServicesDir: t.TempDir(), DataDir: filepath.Join(t.TempDir(), "data"),
-		Loopback: true, BrokerURL: "mqtt://127.0.0.1:1883",
+		Loopback: true, Access: broker,
 		Timing: device.Timing{Stop: 500 * time.Millisecond, Boot: 100 * time.Millisecond, Heartbeat: 200 * time.Millisecond,
 			Missing: 100 * time.Millisecond,
 			Backoff: device.Backoff{First: 100 * time.Millisecond}},

@@ -73,7 +73,11 @@ func (a *Agent) nextSight() time.Time {
 func takeInventory(ctx context.Context, cfg Config) inventory {
 	inv := inventory{services: map[topics.Service]string{}, runners: []string{"exec"}, host: cfg.Address, addresses: host.Addresses()}
 	if inv.host == "" {
-		inv.host = host.Address(ctx, brokerHostPort(cfg.BrokerURL), cfg.Loopback)
+		broker := ""
+		if cfg.Broker != nil {
+			broker = cfg.Broker()
+		}
+		inv.host = host.Address(ctx, broker, cfg.Loopback)
 	}
 	if _, err := exec.LookPath("make"); err == nil {
 		inv.runners = append(inv.runners, "make")

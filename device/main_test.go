@@ -73,7 +73,7 @@ func childAgent() error {
 	}
 	a, err := device.New(device.Config{
 		Name: attic, ID: "0123456789abcdef", ServicesDir: p.ServicesDir, DataDir: p.DataDir, Timing: p.Timing,
-		Loopback: true, BrokerURL: "mqtt://127.0.0.1:1883", Log: zerolog.Nop(),
+		Loopback: true, Access: broker, Log: zerolog.Nop(),
 	})
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 // recall takes up what was stored.
 func (a *Agent) recall() {
+	a.enter(a.cfg.House)
 	doc, bad, err := topics.Document{}, map[topics.Service]error(nil), error(nil)
 	if len(a.memory.Document) > 0 {
 		if doc, bad, err = topics.DecodeDocument(a.memory.Document); err != nil {
@@ -23,6 +24,22 @@ func (a *Agent) recall() {
 	for _, name := range a.memory.Known {
 		a.unit(name)
 	}
+}
+
+// enter makes the house that this machine has joined the one it listens to.
+// What another house wanted here is forgotten; what runs is kept running until
+// the new one speaks of it.
+func (a *Agent) enter(house topics.HouseID) {
+	before := a.memory.House
+	if house == "" || house == before {
+		return
+	}
+	if before != "" {
+		a.cfg.Log.Warn().Str("house", string(house)).Str("before", string(before)).
+			Msg("this machine has joined another house: what the former one wanted here is forgotten, what runs is kept")
+		a.memory.Document, a.memory.Kept = nil, nil
+	}
+	a.memory.House = house
 }
 
 func (a *Agent) held() Held {

@@ -13,7 +13,7 @@ const loopback = "127.0.0.1"
 
 // Address is the address at which this machine is reached by those who share
 // its broker (host:port): the one its own packets there come from. On the
-// broker's own machine it is the one its packets to anywhere else come from,
+// broker's own machine, or while the broker is not known (""), it is the one its packets to anywhere else come from,
 // else the first of Addresses. A loopback address is given only when the
 // broker itself is on loopback only; "" is unknown. No packet is sent, but a
 // broker's name is asked of the DNS.

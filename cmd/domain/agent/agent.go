@@ -20,11 +20,27 @@ import (
 	"dominion/topics"
 )
 
-// Link is how an agent reaches its bus.
+// Link is how an agent and its services reach the bus.
 type Link struct {
 	Broker   string                                      // with its login
-	Dial     func(ctx context.Context) (net.Conn, error) // instead, when the broker is in this process
+	Dial     func(ctx context.Context) (net.Conn, error) // instead, when the broker is in this process, or has to be found
 	Loopback bool                                        // nobody from another machine reaches the broker
+
+	House   topics.HouseID                     // that this machine has joined; "": it takes the one that it hears
+	Address func() string                      // the broker's host:port as it is known now; nil: Broker's
+	Access  func(topics.Service) device.Access // of the services; nil: Broker, without a login
+	Lonely  func(bool)                         // told when no leader is heard any more, and when one is again; may be nil
+}
+
+// withDefaults fills what a link to one fixed broker does not say.
+func (l Link) withDefaults() Link {
+	if l.Address == nil {
+		l.Address = func() string { return hostPort(l.Broker) }
+	}
+	if l.Access == nil {
+		l.Access = func(topics.Service) device.Access { return device.Access{URL: withoutLogin(l.Broker)} }
+	}
+	return l
 }
 
 // Agent is an agent with its data directory and its connection.
@@ -41,12 +57,14 @@ func New(c Config, link Link, log zerolog.Logger) (*Agent, error) {
 	if err != nil {
 		return nil, &program.Exit{Code: program.CannotRun, Err: err}
 	}
+	link = link.withDefaults()
 	space := topics.Space{Base: c.Base}
 	a := &Agent{data: data}
 	a.device, err = device.New(device.Config{
 		Name: c.Name, ID: data.ID, Version: program.Version(), Traits: c.Traits, Space: space,
 		ServicesDir: c.ServicesDir, DataDir: c.Data,
-		Loopback: link.Loopback, Address: c.Address, BrokerURL: withoutLogin(link.Broker),
+		Loopback: link.Loopback, Address: c.Address,
+		House: link.House, Broker: link.Address, Access: link.Access, Lonely: link.Lonely,
 		Manifest: Manifest, Environ: os.Environ(),
 		Log: log.With().Str("component", "agent").Logger(),
 	})
@@ -131,6 +149,22 @@ func withoutLogin(broker string) string {
 	return u.String()
 }
 
+// hostPort is where a broker's URL points, "" when that cannot be read.
+func hostPort(broker string) string {
+	u, err := url.Parse(broker)
+	if err != nil || u.Hostname() == "" {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = "1883"
+		if u.Scheme != "mqtt" && u.Scheme != "tcp" {
+			port = "8883" // all others are TLS
+		}
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
 // LoopbackOnly tells whether a broker is reached from this machine alone, so
 // that loopback addresses are true for all of the house: it is named by one,
 // and does not answer on the addresses that others would use.
@@ -139,13 +173,10 @@ func LoopbackOnly(ctx context.Context, broker string) bool {
 	if err != nil || !loopback(u.Hostname()) {
 		return false
 	}
-	port := u.Port()
-	if port == "" {
-		port = "1883"
-	}
+	_, port, _ := net.SplitHostPort(hostPort(broker))
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if !answers(ctx, net.JoinHostPort(u.Hostname(), port)) {
+	if !answers(ctx, hostPort(broker)) {
 		return false // what cannot be asked is not assumed: the machine's own address is right in both cases
 	}
 	for _, address := range host.Addresses() {
