@@ -30,6 +30,9 @@ func (c *Coordinator) request(ctx context.Context, r topics.Request) {
 	case "run", "start", "stop", "reset", "restart", "remove":
 		c.requestService(ctx, r, topics.Service(r.Subject))
 		return
+	case "reload":
+		c.reload(ctx, r)
+		return
 	case "forget":
 		c.forget(ctx, r, topics.Node(r.Subject))
 		return

@@ -19,12 +19,13 @@ type Config struct {
 	House     topics.HouseID   // the identity to begin with; "": from the data directory, the bus, or a new one
 	Name      string           // of the house, for people
 	Version   string
-	Data      string                  // directory for what the bus may lose
-	Catalogue *Catalogue              // nil: there is no configuration file, no document is written
-	Timing    Timing                  // its zero fields have their defaults
-	Alerts    map[string]topics.Alert // open from the start: what the wiring found
-	Gate      Gate                    // nil: nobody joins this house, see "dominion init"
-	Notices   <-chan Notice           // what the wiring finds later; it may be closed
+	Data      string                     // directory for what the bus may lose
+	Catalogue *Catalogue                 // nil: there is no configuration file, no document is written
+	Reload    func() (*Catalogue, error) // reads the catalogue again; nil: it cannot be
+	Timing    Timing                     // its zero fields have their defaults
+	Alerts    map[string]topics.Alert    // open from the start: what the wiring found
+	Gate      Gate                       // nil: nobody joins this house, see "dominion init"
+	Notices   <-chan Notice              // what the wiring finds later; it may be closed
 	Log       zerolog.Logger
 }
 
