@@ -48,13 +48,20 @@ func (t *text) Type() string {
 	return t.kind
 }
 
-// Load fills a configuration from its file, the environment (variables that
-// begin with prefix) and the command's flags. What is wrong is an Exit with
-// BadUsage that names every fault.
+// Load fills a configuration from the file that --config or <prefix>_CONFIG_FILE
+// names, the environment (variables that begin with prefix) and the command's
+// flags. What is wrong is an Exit with BadUsage that names every fault.
 func Load(cmd *cobra.Command, v any, prefix string, settings []Setting) (*configs.File, error) {
+	return load(cmd, v, prefix, settings, "")
+}
+
+// load is Load, with the file that is read when none is named.
+func load(cmd *cobra.Command, v any, prefix string, settings []Setting, unnamed string) (*configs.File, error) {
 	src := configs.Source{EnvPrefix: prefix, Environ: os.Environ(), Flags: map[string]string{}}
 	if f := cmd.Flags().Lookup("config"); f != nil && f.Changed {
 		src.Path, src.PathFrom = f.Value.String(), "--config"
+	} else if os.Getenv(prefix+"_CONFIG_FILE") == "" {
+		src.Path = unnamed
 	}
 	keys := map[string]string{}
 	for _, s := range settings {
