@@ -2,15 +2,39 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"dominion/topics"
 )
+
+// entrance is where clients come in.
+type entrance struct {
+	net.Listener
+	tls *tls.Config // nil: a plain one
+}
+
+func (s *Server) listenAll() error {
+	if len(s.opt.ListenTLS) > 0 && s.opt.TLS == nil {
+		return fmt.Errorf("listen on %s: TLS needs a certificate, and there is none (the house's is made by: dominion init)", s.opt.ListenTLS[0])
+	}
+	for i, address := range slices.Concat(s.opt.Listen, s.opt.ListenTLS) {
+		l, err := listen(address)
+		if err != nil {
+			return err
+		}
+		e := entrance{Listener: l}
+		if i >= len(s.opt.Listen) {
+			e.tls = s.opt.TLS
+		}
+		s.entrances = append(s.entrances, e)
+	}
+	return nil
+}
 
 // listen binds a TCP address; its errors say what to do about them.
 func listen(address string) (net.Listener, error) {
@@ -36,25 +60,62 @@ type door struct {
 	open atomic.Int64
 	full atomic.Bool // it was said that the limit is reached
 
-	complained atomic.Int64 // when the log last told of a client turned away, Unix nanoseconds
+	refused seldom // clients that were turned away
+	garbled seldom // clients that spoke something else, or TLS without success
+}
+
+// seldom lets one line in ten seconds into the log of what anybody can repeat
+// by connecting again.
+type seldom struct {
+	last   atomic.Int64 // Unix nanoseconds
+	unsaid atomic.Int64 // since then
+}
+
+func (s *seldom) say(now time.Time) (unsaid int64, say bool) {
+	const pause = 10 * time.Second
+	last := s.last.Load()
+	if now.UnixNano()-last < int64(pause) || !s.last.CompareAndSwap(last, now.UnixNano()) {
+		s.unsaid.Add(1)
+		return 0, false
+	}
+	return s.unsaid.Swap(0), true
+}
+
+// turnedAway tells the log, seldom, why a client was not let in.
+func (s *Server) turnedAway(c *conn, when *seldom, why string) {
+	unsaid, say := when.say(time.Now())
+	if !say {
+		return
+	}
+	e := s.log.Warn().Stringer("remote", c.RemoteAddr()).Str("why", why)
+	if c.client != nil {
+		e = e.Str("client", c.client.ID)
+	}
+	if name := c.name(); name != "" {
+		e = e.Str("account", name)
+	}
+	if unsaid > 0 {
+		e = e.Int64("unsaid", unsaid)
+	}
+	e.Msg("client turned away")
 }
 
 // accept lets clients in until ctx ends. An error, as when the process has no
 // file descriptor left, makes it wait and try again: nobody restarts a listener.
-func (s *Server) accept(ctx context.Context, l net.Listener) {
+func (s *Server) accept(ctx context.Context, e entrance) {
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	wait := time.Duration(0)
 	for {
-		c, err := l.Accept()
+		c, err := e.Accept()
 		switch {
 		case err == nil:
 			wait = 0
-			s.letIn(c)
+			s.letIn(c, e.tls)
 			continue
 		case ctx.Err() != nil || errors.Is(err, net.ErrClosed):
 			return
 		case wait == 0:
-			s.log.Warn().Err(err).Stringer("listener", l.Addr()).Msg("no new connections for now, trying again")
+			s.log.Warn().Err(err).Stringer("listener", e.Addr()).Msg("no new connections for now, trying again")
 		}
 		wait = min(max(2*wait, shortest), longest)
 		select {
@@ -65,8 +126,9 @@ func (s *Server) accept(ctx context.Context, l net.Listener) {
 	}
 }
 
-// letIn serves a connection, unless there are too many.
-func (s *Server) letIn(c net.Conn) {
+// letIn serves a connection, unless there are too many. Those that are still
+// at their TLS handshake count.
+func (s *Server) letIn(c net.Conn, secure *tls.Config) {
 	if s.door.open.Add(1) > int64(s.opt.MaxConnections) {
 		s.door.open.Add(-1)
 		_ = c.Close()
@@ -80,18 +142,14 @@ func (s *Server) letIn(c net.Conn) {
 		// whatever its keep-alive says.
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3})
 	}
-	n := newConn(c, s.anonymous(c), "tcp", s.opt)
+	kind := "tcp"
+	if secure != nil {
+		kind, c = "tls", tls.Server(c, secure)
+	}
+	n := newConn(c, kind, s.opt)
 	left := func() { s.door.open.Add(-1); s.door.full.Store(false) }
 	if !s.serve(n, left) {
 		left()
 		_ = n.Close()
 	}
-}
-
-// anonymous is what a client without credentials may be, by where it comes from.
-func (s *Server) anonymous(c net.Conn) []topics.Identity {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); s.opt.AllowInsecure || ok && a.IP.IsLoopback() {
-		return s.opt.Anonymous
-	}
-	return nil
 }

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"strings"
-	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -27,9 +26,9 @@ func (s *Server) admit(cl *mqtt.Client, pk packets.Packet) error {
 	if len(cl.ID) > longestClientID {
 		return s.turnAway(cl, packets.ErrClientIdentifierNotValid)
 	}
-	if len(c.who) == 0 {
-		s.refused(c, Connecting, "", "clients without credentials are let in from this machine only (allow_insecure lets others in)")
-		return s.turnAway(cl, packets.ErrNotAuthorized)
+	if no := s.recognise(c, pk); no != nil {
+		s.refused(c, Connecting, "", no.why)
+		return s.turnAway(cl, no.code)
 	}
 	if why := s.checkWill(c, cl, pk); why != "" {
 		s.refused(c, Willing, pk.Connect.WillTopic, why)
@@ -42,14 +41,36 @@ func (s *Server) admit(cl *mqtt.Client, pk packets.Packet) error {
 }
 
 // turnAway answers CONNECT with a refusal. MQTT 3.1.1 has fewer codes, and
-// mochi translates not all of them.
+// mochi translates not all of them, or into the wrong ones.
 func (s *Server) turnAway(cl *mqtt.Client, code packets.Code) error {
 	answer := code
-	if cl.Properties.ProtocolVersion < 5 && code == packets.ErrNotAuthorized {
-		answer = packets.ErrBadUsernameOrPassword // becomes 5, not authorized
+	if cl.Properties.ProtocolVersion < 5 {
+		switch code {
+		case packets.ErrNotAuthorized:
+			answer = packets.ErrBadUsernameOrPassword // becomes 5, not authorized
+		case packets.ErrBadUsernameOrPassword:
+			answer = packets.ErrMalformedUsername // becomes 4, bad user name or password
+		case packets.ErrConnectionRateExceeded:
+			answer = packets.ErrServerUnavailable // becomes 3
+		}
 	}
 	_ = s.mqtt.SendConnack(cl, answer, false, nil)
 	return code
+}
+
+// connackCode mends what mochi answers by itself to a CONNECT that it finds
+// wrong. To a version of MQTT that there is not: 1 (3.1.2-2). To a client of MQTT
+// 3.1.1 never what that does not know: it is hung up on (3.1.4-1).
+func connackCode(c *conn, pk packets.Packet) byte {
+	const known = 5 // the highest of MQTT 3.1.1
+	switch v := pk.ProtocolVersion; {
+	case v == 5 || pk.ReasonCode <= known:
+	case v != 4:
+		return packets.Err3UnsupportedProtocolVersion.Code
+	default:
+		_ = c.Close()
+	}
+	return pk.ReasonCode
 }
 
 func (s *Server) mayWrite(who []topics.Identity, topic string, emptying bool) bool {
@@ -91,12 +112,17 @@ const (
 
 // say tells whether the log shall have a line about v, the first time.
 func (vs *verdicts) say(v *verdict) bool {
-	if v.saidOnce || vs.said >= mostSaid {
+	if v.saidOnce || !vs.sayMore() {
 		return false
 	}
 	v.saidOnce = true
-	vs.said++
 	return true
+}
+
+// sayMore tells whether the log shall have another line about the client.
+func (vs *verdicts) sayMore() bool {
+	vs.said++
+	return vs.said <= mostSaid
 }
 
 // published decides about a PUBLISH. What is refused is acknowledged and goes
@@ -202,6 +228,8 @@ func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		return pk
 	}
 	switch pk.FixedHeader.Type {
+	case packets.Connack:
+		pk.ReasonCode = connackCode(c, pk)
 	case packets.Suback:
 		pk.PacketID = c.subscribe
 	case packets.Publish:
@@ -218,22 +246,22 @@ func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 // refused tells of a refusal. The log has one line in ten seconds at most of
 // those that a client can repeat by connecting again.
 func (s *Server) refused(c *conn, what Deed, topic, why string) {
-	if what == Connecting || what == Willing {
-		const pause = int64(10 * time.Second)
-		now, last := time.Now().UnixNano(), s.door.complained.Load()
-		if now-last > pause && s.door.complained.CompareAndSwap(last, now) {
-			s.log.Warn().Str("client", c.client.ID).Stringer("remote", c.RemoteAddr()).Str("topic", shorten(topic)).Str("why", why).Msg("client turned away")
-		}
+	switch what {
+	case Connecting:
+		s.turnedAway(c, &s.door.refused, why)
+	case Willing:
+		s.turnedAway(c, &s.door.refused, "its will on "+shorten(topic)+": "+why)
 	}
 	if s.opt.Refused == nil {
 		return
 	}
 	s.opt.Refused(Refusal{
-		What:   what,
-		Client: c.client.ID,
-		Remote: c.RemoteAddr().String(),
-		Who:    c.who,
-		Topic:  strings.Clone(topic),
-		Why:    why,
+		What:    what,
+		Client:  c.client.ID,
+		Account: c.name(),
+		Remote:  c.RemoteAddr().String(),
+		Who:     c.who,
+		Topic:   strings.Clone(topic),
+		Why:     why,
 	})
 }

@@ -254,7 +254,7 @@ func TestClientsWithoutCredentialsComeFromLoopback(t *testing.T) {
 				t.Fatal(err)
 			}
 			l := newFakeListener()
-			s.AddListener(l)
+			s.AddListener(l, nil)
 			run(t, s)
 			p := try(t, l.dial(c.remote), "who", nil)
 			if p.connack.FixedHeader.Type != packets.Connack || p.connack.ReasonCode != c.code {

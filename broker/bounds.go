@@ -19,6 +19,8 @@ func bounds(o Options, log *slog.Logger) *mqtt.Options {
 	c.MaximumInflight = math.MaxUint16
 	// A channel of this capacity is made for each client, 8 bytes a place.
 	c.MaximumClientWritesPending = int32(o.MaxPending)
+	// MQTT 3.1 has other rules, which nobody here looks at (3.1.2-2).
+	c.MinimumProtocolVersion = 4
 	// The default keeps abandoned sessions for 136 years.
 	c.MaximumSessionExpiryInterval = uint32(o.SessionExpiry / time.Second)
 	// Each alias keeps a topic of up to 64 KiB in memory.

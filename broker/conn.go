@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -19,9 +20,14 @@ import (
 // that much, once, and is then gone.
 type conn struct {
 	net.Conn
+	raw          net.Conn // what is below TLS; else the same
 	writeTimeout time.Duration
-	who          []topics.Identity // all that the client may be; empty: it may not come in
-	listener     string            // what mochi calls its listener
+	listener     string // what mochi calls its listener
+	inside       bool   // a pipe
+
+	// Set at CONNECT under Server.mu, and fixed once mochi knows the client.
+	who     []topics.Identity // all that the client may be; empty: it may not come in
+	account topics.Account    // zero: it has none
 
 	closeOnce sync.Once
 	closed    chan struct{} // closed with the connection
@@ -36,7 +42,9 @@ type conn struct {
 	parting  atomic.Bool                     // nothing more is written: see part
 
 	// What follows belongs to the connection's own goroutine.
+	ahead     []byte       // read already, for mochi to read again
 	client    *mqtt.Client // once CONNECT was read
+	claimed   string       // the name it logs in with
 	turn      bool         // it has the turn of its client id
 	finished  bool         // mochi ended the session, will and all
 	verdicts  verdicts
@@ -44,17 +52,21 @@ type conn struct {
 	wishes    []wish // its filters, for the retained replay
 }
 
-func newConn(c net.Conn, who []topics.Identity, listener string, o Options) *conn {
+func newConn(c net.Conn, listener string, o Options) *conn {
 	n := &conn{
 		Conn:         c,
-		who:          who,
+		raw:          c,
 		listener:     listener,
 		writeTimeout: o.WriteTimeout,
 		closed:       make(chan struct{}),
 		ended:        make(chan struct{}),
 	}
-	// mochi sets the next deadline when CONNECT is read.
-	_ = c.SetReadDeadline(time.Now().Add(o.ConnectTimeout))
+	if t, ok := c.(*tls.Conn); ok {
+		n.raw = t.NetConn()
+	}
+	// mochi sets the next deadline for reading when CONNECT is read. That for
+	// writing is for the TLS handshake.
+	_ = c.SetDeadline(time.Now().Add(o.ConnectTimeout))
 	return n
 }
 
@@ -66,6 +78,18 @@ func connOf(cl *mqtt.Client) *conn {
 
 // SetDeadline is what mochi calls for the keep-alive: only reading waits that long.
 func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+
+// Read begins with what was read to look at it.
+func (c *conn) Read(b []byte) (int, error) {
+	if c.ahead == nil {
+		return c.Conn.Read(b)
+	}
+	n := copy(b, c.ahead)
+	if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+		c.ahead = nil
+	}
+	return n, nil
+}
 
 // Write closes the connection when the client takes nothing: mochi's writers go
 // on after an error, and only its reader ends the client. When the client has
@@ -92,22 +116,37 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // part says that no more comes, and leaves what was written to be read: a
 // socket that is closed while the client still sends takes that away from it.
-// The client is expected to close in its turn.
+// The client is expected to close in its turn. TLS has its own word for that;
+// it may take as long as the writes of a client that is stuck.
 func (c *conn) part() {
 	half, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || c.parting.Swap(true) || half.CloseWrite() != nil {
 		_ = c.Close()
+		return
+	}
+	if below, ok := c.raw.(interface{ CloseWrite() error }); ok && c.raw != c.Conn {
+		_ = below.CloseWrite()
 	}
 }
 
-// Close ends the connection, and so the client, as a lost one: its will is published.
+// Close ends the connection, and so the client, as a lost one: its will is
+// published. It is called by publishers, who do not wait: TLS would say
+// goodbye, for up to 5 s, to a client that takes nothing.
 func (c *conn) Close() error {
 	var err error
 	c.closeOnce.Do(func() {
 		close(c.closed)
-		err = c.Conn.Close()
+		err = c.raw.Close()
 	})
 	return err
+}
+
+// name is the client's account or, before it is let in, the name it gave.
+func (c *conn) name() string {
+	if c.account.Name != "" {
+		return c.account.Name
+	}
+	return c.claimed
 }
 
 // over tells whether the connection is closed. mochi says so of its client only

@@ -17,7 +17,11 @@ func (s *Server) attend(c *conn) {
 	defer close(c.ended)
 	defer c.replay.wait()
 	defer func() { _ = c.Close() }()
-	s.contain(c, "serving a client", func() { _ = s.mqtt.EstablishConnection(c.listener, c) })
+	s.contain(c, "serving a client", func() {
+		if s.secure(c) && s.greet(c) {
+			_ = s.mqtt.EstablishConnection(c.listener, c)
+		}
+	})
 	s.contain(c, "ending a client", func() { s.finish(c) })
 }
 

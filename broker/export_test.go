@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"crypto/tls"
 	"net"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -10,8 +11,10 @@ import (
 // AddHook lets a test watch mochi, or stand in its way.
 func (s *Server) AddHook(h mqtt.Hook) error { return s.mqtt.AddHook(h, nil) }
 
-// AddListener lets a test bring its own.
-func (s *Server) AddListener(l net.Listener) { s.listeners = append(s.listeners, l) }
+// AddListener lets a test bring its own; over TLS, if there is a configuration.
+func (s *Server) AddListener(l net.Listener, secure *tls.Config) {
+	s.entrances = append(s.entrances, entrance{l, secure})
+}
 
 // Clients is how many sessions mochi knows.
 func (s *Server) Clients() int { return s.mqtt.Clients.Len() }

@@ -107,7 +107,7 @@ const (
 
 // Refusal is one thing that a client wanted and was not let do.
 type Refusal struct {
-	What   Deed
+	What    Deed
 	Client  string            // client id
 	Account string            // as "node attic"; of a client whose login was refused the name it gave, for which nobody vouches; empty: none
 	Remote  string            // its address

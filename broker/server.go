@@ -20,19 +20,21 @@ type Server struct {
 	opt       Options
 	log       zerolog.Logger
 	mqtt      *mqtt.Server
-	listeners []net.Listener
+	entrances []entrance
 	recovered string
 
 	store    *store // nil: retained messages live in memory
 	index    index
 	takeover takeover
 	door     door
+	guesses  guesses
 
-	stopping atomic.Bool   // no will is published any more
-	done     chan struct{} // closed when Close begins
-	close    func() error
+	expulsions atomic.Int64  // calls of Expel
+	stopping   atomic.Bool   // no will is published any more
+	done       chan struct{} // closed when Close begins
+	close      func() error
 
-	mu      sync.Mutex // guards conns and closed, and wg.Add against wg.Wait
+	mu      sync.Mutex // guards conns, their accounts and closed, and clients.Add against its Wait
 	conns   map[*conn]struct{}
 	closed  bool
 	clients sync.WaitGroup
@@ -52,13 +54,9 @@ func Open(o Options) (*Server, error) {
 	if err := s.mqtt.AddHook(&hooks{s: s}, nil); err != nil {
 		return nil, fmt.Errorf("prepare the broker: %w", err)
 	}
-	for _, address := range o.Listen {
-		l, err := listen(address)
-		if err != nil {
-			s.closeListeners()
-			return nil, err
-		}
-		s.listeners = append(s.listeners, l)
+	if err := s.listenAll(); err != nil {
+		s.closeListeners()
+		return nil, err
 	}
 	if err := s.load(); err != nil {
 		s.closeListeners()
@@ -98,9 +96,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("start the broker: %w", err), s.Close())
 	}
 	var running sync.WaitGroup
-	for _, l := range s.listeners {
-		s.log.Info().Stringer("listener", l.Addr()).Msg("broker listens")
-		running.Go(func() { s.accept(ctx, l) })
+	for _, e := range s.entrances {
+		s.log.Info().Stringer("listener", e.Addr()).Bool("tls", e.tls != nil).Msg("broker listens")
+		running.Go(func() { s.accept(ctx, e) })
 	}
 	if s.store != nil {
 		running.Go(func() { s.store.run(s.done) })
@@ -138,10 +136,12 @@ func (s *Server) shutDown() error {
 	s.closed = true
 	s.mu.Unlock()
 	s.awaitQuiet()
-	s.each((*conn).part)
+	var parting sync.WaitGroup // over TLS it may have to wait for a write
+	s.each(func(c *conn) { parting.Go(c.part) })
 	if !s.clientsEnd(hangUp) {
 		s.each(func(c *conn) { _ = c.Close() })
 	}
+	parting.Wait()
 	if s.clientsEnd(endPatience) {
 		_ = s.mqtt.Close() // always nil
 	} else {
@@ -190,37 +190,35 @@ func (s *Server) clientsEnd(patience time.Duration) bool {
 }
 
 func (s *Server) closeListeners() {
-	for _, l := range s.listeners {
-		_ = l.Close()
+	for _, e := range s.entrances {
+		_ = e.Close()
 	}
 }
 
 // Addrs are the addresses that the server listens on, in the order of
 // Options.Listen, with the real port where that was 0.
-func (s *Server) Addrs() []net.Addr {
-	addrs := make([]net.Addr, len(s.listeners))
-	for i, l := range s.listeners {
-		addrs[i] = l.Addr()
+func (s *Server) Addrs() []net.Addr { return s.addrs(false) }
+
+// TLSAddrs are the same for Options.ListenTLS.
+func (s *Server) TLSAddrs() []net.Addr { return s.addrs(true) }
+
+func (s *Server) addrs(secure bool) []net.Addr {
+	var addrs []net.Addr
+	for _, e := range s.entrances {
+		if secure == (e.tls != nil) {
+			addrs = append(addrs, e.Addr())
+		}
 	}
 	return addrs
 }
-
-// TLSAddrs are the same for Options.ListenTLS.
-func (s *Server) TLSAddrs() []net.Addr { return nil }
-
-// Expel ends the connections of the accounts for which stands says false, as
-// lost ones: their wills are published. It is called after a credential was
-// taken away, so that nobody comes in with it again, and returns how many it
-// ended once all of them have ended, after five seconds at most. stands is
-// called without a lock held.
-func (s *Server) Expel(stands func(topics.Account) bool) int { return 0 }
 
 // Pipe connects a client inside this process, with this identity and no others:
 // the caller speaks MQTT over its end. It is served from Open on. After Close it
 // is an ended connection.
 func (s *Server) Pipe(who topics.Identity) net.Conn {
 	near, far := newPipe()
-	c := newConn(far, []topics.Identity{who}, "pipe", s.opt)
+	c := newConn(far, "pipe", s.opt)
+	c.inside, c.who = true, []topics.Identity{who}
 	if !s.serve(c, func() {}) {
 		_ = c.Close()
 	}

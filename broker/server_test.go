@@ -74,7 +74,7 @@ func TestAListenerSurvivesErrorsOfAccept(t *testing.T) {
 	}
 	l := newFakeListener()
 	l.fail.Store(4)
-	s.AddListener(l)
+	s.AddListener(l, nil)
 	run(t, s)
 	began := time.Now()
 	join(t, l.dial("127.0.0.1"), "after", nil)

@@ -23,7 +23,9 @@ func (s *Server) subscribing(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 		sub := &pk.Filters[i]
 		if why := s.judgeFilter(c, sub.Filter); why != "" {
 			refused[sub.Filter] = true
-			s.log.Warn().Str("client", cl.ID).Str("filter", shorten(sub.Filter)).Str("why", why).Msg("subscription refused")
+			if c.verdicts.sayMore() {
+				s.log.Warn().Str("client", cl.ID).Str("filter", shorten(sub.Filter)).Str("why", why).Msg("subscription refused")
+			}
 			s.refused(c, Subscribing, sub.Filter, why)
 		}
 		_, existed := cl.State.Subscriptions.Get(sub.Filter)

@@ -2,11 +2,14 @@ package broker
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"dominion/topics"
 )
 
 // takeover lets one client at a time begin a session under a client id, and
@@ -38,9 +41,12 @@ func (s *Server) awaitTurn(c *conn, cl *mqtt.Client) (refusal packets.Code, ok b
 		return packets.CodeSuccess, true
 	}
 	old := connOf(older)
-	foreign := !slices.Equal(old.who, c.who)
-	if foreign && !old.over() {
-		return packets.ErrClientIdentifierNotValid, false
+	if !sameOwner(old, c) && !old.over() {
+		if claim(c, cl.ID) <= claim(old, cl.ID) {
+			s.refused(c, Connecting, "", "its client id is in use by "+old.called())
+			return packets.ErrClientIdentifierNotValid, false
+		}
+		s.refused(old, Connecting, "", "its client id belongs to "+c.called()+", which has come: disconnected")
 	}
 	if older.Properties.ProtocolVersion == 5 && !old.over() {
 		_ = older.WritePacket(packets.Packet{
@@ -53,8 +59,8 @@ func (s *Server) awaitTurn(c *conn, cl *mqtt.Client) (refusal packets.Code, ok b
 	_ = old.Close()
 	select {
 	case <-old.ended:
-		if foreign { // the name is free, but not what somebody else subscribed to
-			s.forget(older)
+		if !sameOwner(old, c) || old.account != c.account {
+			s.forget(older) // the name is free, but not what was subscribed to under another login
 		}
 		return packets.CodeSuccess, true
 	case <-patience.C:
@@ -62,6 +68,34 @@ func (s *Server) awaitTurn(c *conn, cl *mqtt.Client) (refusal packets.Code, ok b
 	case <-s.done:
 	}
 	return packets.ErrServerUnavailable, false
+}
+
+// sameOwner tells whether two clients are of one account or, without accounts,
+// may be the same.
+func sameOwner(a, b *conn) bool {
+	if a.inside != b.inside || a.account.Name != b.account.Name {
+		return false
+	}
+	return a.account.Name != "" || slices.Equal(a.who, b.who)
+}
+
+// claim is how much right a client has to a client id while another holds it:
+// the most has who is inside this process, then whom the id names. A node's id
+// is <base>.<node>.<letters of the machine>, others may be called as their
+// account is. So a client that takes the id of a node while that is away does
+// not keep it out.
+func claim(c *conn, id string) int {
+	name := c.account.Who.Name
+	levels := strings.Split(id, ".")
+	switch {
+	case c.inside:
+		return 2
+	case name == "":
+		return 0
+	case id == name, c.account.Who.Role == topics.RoleNode && len(levels) > 2 && levels[len(levels)-2] == name:
+		return 1
+	}
+	return 0
 }
 
 func (t *takeover) take(c *conn, id string, late <-chan time.Time, done <-chan struct{}) bool {

@@ -1,0 +1,169 @@
+package broker
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// longestConnect bounds what a client may make us keep before it is let in, in
+// bytes. mochi would take the largest packet, and from anybody.
+const longestConnect = 64 << 10
+
+// What is wrong with a first packet. MQTT 3.1.1, 3.1.4-1, wants such a
+// connection closed without an answer.
+var (
+	errNoConnect  = errors.New("it does not begin with a CONNECT of MQTT")
+	errSpeaksTLS  = errors.New("it speaks TLS to a plain listener: give it mqtt:// and this port, or the port of a TLS listener")
+	errBigConnect = fmt.Errorf("its CONNECT has more than %d bytes", longestConnect)
+	errMalformed  = errors.New("its CONNECT is not as MQTT wants it")
+)
+
+// greet reads a client's first packet, and leaves it to be read again by mochi
+// if it is a CONNECT as it should be.
+func (s *Server) greet(c *conn) bool {
+	ahead, err := readConnect(c.Conn)
+	switch {
+	case err == nil:
+		c.ahead = ahead
+		return true
+	case errors.Is(err, errNoConnect), errors.Is(err, errSpeaksTLS), errors.Is(err, errBigConnect), errors.Is(err, errMalformed):
+		s.turnedAway(c, &s.door.garbled, err.Error())
+	default:
+		s.log.Debug().Err(err).Stringer("remote", c.RemoteAddr()).Msg("no CONNECT came")
+	}
+	return false
+}
+
+// readConnect reads until it has a whole CONNECT, and returns all it has read:
+// what follows may have come with it.
+func readConnect(r io.Reader) ([]byte, error) {
+	got := make([]byte, 0, 512)
+	for {
+		whole, known, err := connectSize(got)
+		if err != nil {
+			return nil, err
+		}
+		if known && len(got) >= whole {
+			return got, checkConnect(got[:whole])
+		}
+		if whole > cap(got) {
+			got = append(make([]byte, 0, whole), got...)
+		}
+		n, err := r.Read(got[len(got):cap(got)])
+		got = got[:len(got)+n]
+		if n == 0 && err != nil {
+			return nil, err
+		}
+	}
+}
+
+// connectSize is how long the packet is that begins so, once that can be known.
+func connectSize(got []byte) (whole int, known bool, err error) {
+	const connectByte, recordByte = 0x10, 0x16
+	switch {
+	case len(got) == 0:
+		return 0, false, nil
+	case got[0] == recordByte:
+		return 0, false, errSpeaksTLS
+	case got[0] != connectByte:
+		return 0, false, errNoConnect
+	}
+	length, n, err := varint(got[1:])
+	switch {
+	case err != nil:
+		return 0, false, err
+	case n == 0:
+		return 0, false, nil
+	case 1+n+length > longestConnect:
+		return 0, false, errBigConnect
+	}
+	return 1 + n + length, true, nil
+}
+
+// varint reads a length of MQTT and how many bytes it takes: none when it goes on.
+func varint(b []byte) (value, n int, err error) {
+	for i, x := range b {
+		if i == 4 {
+			break
+		}
+		value |= int(x&0x7f) << (7 * i)
+		if x < 0x80 {
+			return value, i + 1, nil
+		}
+	}
+	if len(b) >= 4 {
+		return 0, 0, errMalformed
+	}
+	return 0, 0, nil
+}
+
+// checkConnect walks through a CONNECT. mochi decodes one without asking
+// whether anything is left (3.1.4-1).
+func checkConnect(packet []byte) error {
+	_, n, _ := varint(packet[1:])
+	p := parts{rest: packet[1+n:]}
+	p.field() // protocol name
+	level, flags := p.byte(), p.byte()
+	p.skip(2) // keep-alive
+	if level == 5 {
+		p.properties()
+	}
+	p.field() // client id
+	const will, password, user = 0x04, 0x40, 0x80
+	if flags&will != 0 {
+		if level == 5 {
+			p.properties()
+		}
+		p.field() // topic
+		p.field() // payload
+	}
+	if flags&user != 0 {
+		p.field()
+	}
+	if flags&password != 0 {
+		p.field()
+	}
+	known := level == 4 || level == 5 // of another one we cannot know what it is made of
+	if known && (p.short || len(p.rest) > 0) {
+		return errMalformed
+	}
+	return nil
+}
+
+// parts are what is left of a packet, or that it was too short.
+type parts struct {
+	rest  []byte
+	short bool
+}
+
+func (p *parts) skip(n int) []byte {
+	if p.short = p.short || n > len(p.rest); p.short {
+		return nil
+	}
+	b := p.rest[:n]
+	p.rest = p.rest[n:]
+	return b
+}
+
+func (p *parts) byte() byte {
+	if b := p.skip(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+// field is a string or a piece of data with its length before it.
+func (p *parts) field() {
+	if b := p.skip(2); b != nil {
+		p.skip(int(binary.BigEndian.Uint16(b)))
+	}
+}
+
+// properties are those of MQTT 5.
+func (p *parts) properties() {
+	length, n, err := varint(p.rest)
+	p.short = p.short || err != nil || n == 0
+	p.skip(n + length)
+}
