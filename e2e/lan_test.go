@@ -25,8 +25,8 @@ type lan struct {
 }
 
 // host is a machine on a lan. It has its own network, its own name, and for
-// what is started with its command its own /run, /root, /etc and /var/lib: it
-// sees what is installed, and nobody else sees what it writes.
+// what is started with its command its own /sys, /run, /root, /etc and /var/lib:
+// it sees what is installed, and nobody else sees what it writes.
 type host struct {
 	network // for what needs no more of the machine than this
 	t       testing.TB
@@ -41,6 +41,11 @@ type host struct {
 const machine = `
 hostname "$1"
 mount -t tmpfs run /run
+mkdir /run/sys
+mount --rbind /sys /run/sys
+mount -t sysfs sysfs /sys
+mount --rbind /run/sys/fs/cgroup /sys/fs/cgroup
+umount -l /run/sys
 for own in /etc /root /var/lib; do
 	mkdir -p /run/machine$own/upper /run/machine$own/work
 	mount -t overlay -o lowerdir=$own,upperdir=/run/machine$own/upper,workdir=/run/machine$own/work machine $own

@@ -4,7 +4,8 @@
 // mosquitto and Home Assistant, as programs of their own.
 //
 // Run it as root with `go test -tags e2e ./e2e/`, after
-// `apt-get install mosquitto mosquitto-clients iproute2 debootstrap`.
+// `apt-get install mosquitto mosquitto-clients iproute2 debootstrap avahi-daemon
+// avahi-utils dbus`.
 // Home Assistant is installed by the tests that need it (homeassistant/install).
 //
 // Home Assistant calls out by itself, so it runs with its broker and its house
@@ -21,13 +22,17 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if task := os.Getenv(mdnsTask); task != "" {
+		os.Exit(doMDNS(task, os.Args[1:]))
+	}
 	if os.Getuid() != 0 {
 		fmt.Fprintln(os.Stderr, "e2e: network namespaces need root: run the tests as root")
 		os.Exit(1)
 	}
-	for _, program := range []string{"mosquitto", "mosquitto_sub", "mosquitto_pub", "mosquitto_passwd", "ip", "nsenter", "debootstrap"} {
+	for _, program := range []string{"mosquitto", "mosquitto_sub", "mosquitto_pub", "mosquitto_passwd", "ip", "nsenter", "debootstrap",
+		"avahi-daemon", "avahi-browse", "avahi-publish", "dbus-daemon"} {
 		if _, err := exec.LookPath(program); err != nil {
-			fmt.Fprintf(os.Stderr, "e2e: no %s: run apt-get install mosquitto mosquitto-clients iproute2 util-linux debootstrap\n", program)
+			fmt.Fprintf(os.Stderr, "e2e: no %s: run apt-get install mosquitto mosquitto-clients iproute2 util-linux debootstrap avahi-daemon avahi-utils dbus\n", program)
 			os.Exit(1)
 		}
 	}
