@@ -27,6 +27,12 @@ func (r *refusals) add(x broker.Refusal) {
 	r.all = append(r.all, x)
 }
 
+func (r *refusals) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.all)
+}
+
 // are compares all refusals so far, without addresses and reasons.
 func (r *refusals) are(t *testing.T, want ...broker.Refusal) {
 	t.Helper()
