@@ -52,7 +52,7 @@ func (s Space) rights(who Identity) rights {
 				base + "/coordinator/state/#", base + "/coordinator/event/#",
 				base + "/+/desired/#", base + "/+/command/#", sync, prefix + "/device/#",
 			},
-			empty: []string{base + "/+/state/#"},
+			empty: []string{base + "/+/state/#", s.ReadyFilter("+")},
 			read:  []string{base + "/#", prefix + "/#"},
 		}
 	case RoleNode:

@@ -89,6 +89,24 @@ func (s Space) Parse(topic string) (Address, error) {
 	return a, nil
 }
 
+// Owner is the node that a topic of the house is about, and the topic's class,
+// whether or not the rest is well formed. The data of a service has no class,
+// its owner is the domain that the instance runs on. "" is any other topic.
+func (s Space) Owner(topic string) (Node, Class) {
+	below, ok := strings.CutPrefix(topic, s.base()+"/")
+	if !ok {
+		return "", ""
+	}
+	levels := strings.SplitN(below, "/", 4)
+	switch {
+	case len(levels) < 3:
+		return "", ""
+	case levels[0] == serviceLevel:
+		return Node(levels[2]), ""
+	}
+	return Node(levels[0]), Class(levels[1])
+}
+
 // Format is the topic of an address: the inverse of Parse.
 func (s Space) Format(a Address) string {
 	t := s.base() + "/" + string(a.Node) + "/" + string(a.Class) + "/" + a.Kind
@@ -240,7 +258,8 @@ func (s Space) NodeFilters(n Node) []string {
 	}
 }
 
-// ReadyFilter is the subscription to the readiness of a domain's own services.
+// ReadyFilter is the subscription to the readiness of a domain's own services;
+// of all domains' for "+".
 func (s Space) ReadyFilter(n Node) string {
 	return s.base() + "/" + serviceLevel + "/+/" + string(n) + "/ready"
 }

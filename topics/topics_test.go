@@ -231,6 +231,8 @@ func TestWhoMayWrite(t *testing.T) {
 		{leader, "dominion/attic/desired/services", true, true},
 		{leader, "dominion/attic/command/restart/npBar", true, true},
 		{leader, "dominion/attic/state/presence", false, true},
+		{leader, "dominion/service/npBar/attic/ready", false, true},
+		{leader, "dominion/service/npBar/attic/frame", false, false},
 		{leader, "homeassistant/device/x/config", true, true},
 		{service, "dominion/service/npBar/porch/lamp", true, true},
 		{service, "dominion/service/webServer/porch/lamp", false, false},
@@ -291,6 +293,29 @@ func TestWhoMayRead(t *testing.T) {
 	for _, f := range space.NodeFilters("attic") {
 		if !space.MayRead(node, f) {
 			t.Errorf("a node may not subscribe to what it needs: %q", f)
+		}
+	}
+}
+
+func TestWhoseATopicIs(t *testing.T) {
+	type owner struct {
+		node  topics.Node
+		class topics.Class
+	}
+	for topic, want := range map[string]owner{
+		"home/dominion/attic/state/presence":          {"attic", topics.State},
+		"home/dominion/attic/state/a/b/c":             {"attic", topics.State},
+		"home/dominion/attic/event/heartbeat/agent":   {"attic", topics.Event},
+		"home/dominion/service/npBar/attic/ready":     {"attic", ""},
+		"home/dominion/service/npBar/attic/lamps/one": {"attic", ""},
+		"home/dominion/service/npBar":                 {},
+		"home/dominion/attic":                         {},
+		"dominion/attic/state/presence":               {},
+		"":                                            {},
+	} {
+		node, class := topics.Space{Base: "home/dominion"}.Owner(topic)
+		if got := (owner{node, class}); got != want {
+			t.Errorf("%s is of %v, want %v", topic, got, want)
 		}
 	}
 }
