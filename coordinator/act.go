@@ -17,6 +17,7 @@ import (
 // act plans for the house as it is now, and publishes what is different.
 func (c *Coordinator) act(ctx context.Context, now time.Time) {
 	c.dirty = false
+	c.tellNotices(ctx)
 	c.learn(ctx)
 	view := c.view(now)
 	plan := MakePlan(view)
@@ -27,6 +28,7 @@ func (c *Coordinator) act(ctx context.Context, now time.Time) {
 	c.publishReport(ctx, now)
 	c.forgetRemoved(ctx, plan)
 	c.retryForwards(ctx, now)
+	maps.DeleteFunc(c.graves, func(_ topics.Node, g grave) bool { return now.After(g.until) })
 }
 
 // learn keeps the names of domains that are new, and takes a higher term when
@@ -283,13 +285,8 @@ func (c *Coordinator) since(name topics.Node, j topics.Judgement, now time.Time)
 // that each began.
 func (c *Coordinator) alerts(now time.Time) map[string]topics.Alert {
 	all := map[string]topics.Alert{}
-	for id, n := range c.notices {
-		if !n.until.IsZero() && now.After(n.until) {
-			delete(c.notices, id)
-			continue
-		}
-		all[id] = n.alert
-	}
+	maps.DeleteFunc(c.notices, func(_ string, n notice) bool { return n.over(now) })
+	maps.Copy(all, shown(c.notices, now))
 	for s, sum := range c.report.Summaries { // a service that tries again has not recovered yet
 		id := "failing-" + string(s)
 		was, said := c.published[c.cfg.Space.Alert(id)]

@@ -34,11 +34,14 @@ func (c *Coordinator) request(ctx context.Context, r topics.Request) {
 		c.reload(ctx, r)
 		return
 	case "forget":
-		c.forget(ctx, r, topics.Node(r.Subject))
+		c.requestForget(ctx, r, topics.Node(r.Subject))
+		return
+	case "accept", "reject", "join":
+		c.requestGate(ctx, r)
 		return
 	}
 	c.refuse(ctx, r, topics.FaultUnknown, fmt.Sprintf("no method %q", r.Method),
-		"one of run, start, stop, reset, restart, remove (service) or forget (domain)")
+		"one of run, start, stop, reset, restart, remove (service), forget, accept, reject (node), join/window or reload/catalogue")
 }
 
 func (c *Coordinator) requestService(ctx context.Context, r topics.Request, s topics.Service) {
@@ -257,38 +260,6 @@ func (c *Coordinator) retryForwards(ctx context.Context, now time.Time) {
 			c.finish(ctx, id, &topics.Why{Code: "NO_ANSWER", Text: fmt.Sprintf("%s did not answer", f.domain), Next: "dominion why " + string(f.domain)})
 		}
 	}
-}
-
-// forget empties all that a node left on the bus.
-func (c *Coordinator) forget(ctx context.Context, r topics.Request, name topics.Node) {
-	now := time.Now()
-	n := c.house.Node(name)
-	if n == nil && !slices.Contains(c.memory.Domains, name) || name == topics.Coordinator {
-		c.refuse(ctx, r, "UNKNOWN_DOMAIN", fmt.Sprintf("the house knows no domain %q", name), "dominion status")
-		return
-	}
-	if n != nil {
-		if state, _ := n.Judge(now, c.limits()); state.Reachable() {
-			c.refuse(ctx, r, "ONLINE", fmt.Sprintf("%s is %s and would be back at once", name, state), fmt.Sprintf("end the agent on %s first", name))
-			return
-		}
-	}
-	c.memory.Domains = slices.DeleteFunc(c.memory.Domains, func(d topics.Node) bool { return d == name })
-	delete(c.memory.Drains, name)
-	if err := c.keep(); err != nil {
-		c.refuse(ctx, r, "NOT_KEPT", err.Error(), "free some space on the leader's disk")
-		return
-	}
-	c.reply(ctx, r, topics.Reply{Status: topics.Accepted})
-	gone := slices.Sorted(maps.Keys(c.left[name]))
-	for _, topic := range append(gone, c.cfg.Space.DesiredServices(name)) {
-		c.send(ctx, topics.Message{Topic: topic, QoS: 1, Retained: true})
-	}
-	delete(c.left, name)
-	delete(c.documents, name)
-	c.house.Forget(name)
-	c.done(ctx, r, string(name)+" is forgotten")
-	c.dirty = true
 }
 
 // complaint raises an alert for what a node reports that a person should know.

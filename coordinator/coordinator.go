@@ -43,7 +43,7 @@ func Filters(s topics.Space) []string {
 	return []string{
 		s.Filter(topics.State), s.Filter(topics.Desired),
 		s.EventFilter("heartbeat"), s.EventFilter("reply"), s.EventFilter("error"),
-		s.Commands(topics.Coordinator),
+		s.Commands(topics.Coordinator), s.ReadyFilter("+"),
 	}
 }
 
@@ -73,18 +73,16 @@ type Coordinator struct {
 	known     map[topics.Node]topics.JudgementState // judgements as told in events
 	placed    map[topics.Service][]topics.Node      // placements as told in events
 	notices   map[string]notice
+	untold    []topics.Message // events of the wiring that wait for the lead
+	graves    map[topics.Node]grave
+	gateCalls chan gateCall          // that the gate's goroutine makes
+	gateDone  chan gateCall          // that it has made
 	forwards  map[string]*forward    // commands to domains, by id
 	faults    map[string]*unreadable // by topic
 	sent      map[topics.Node]bool   // documents that stand on the bus in this session
 	refused   bool                   // a domain holds another document of our own pair
 	dirty     bool
 	joined    <-chan time.Time // when a domain that is joining will have settled
-}
-
-// notice is an alert that stands by itself until a time.
-type notice struct {
-	alert topics.Alert
-	until time.Time // zero: as long as the process
 }
 
 // stage is how far a coordinator is from leading.
@@ -114,6 +112,9 @@ func New(cfg Config) (*Coordinator, error) {
 		cfg: cfg, log: cfg.Log, memory: m, fresh: m.House == "" && cfg.House == "",
 		house:     house.New(cfg.Space),
 		notices:   map[string]notice{},
+		graves:    map[topics.Node]grave{},
+		gateCalls: make(chan gateCall, maxGateCalls),
+		gateDone:  make(chan gateCall),
 		forwards:  map[string]*forward{},
 		left:      map[topics.Node]map[string]bool{},
 		faults:    map[string]*unreadable{},
@@ -127,7 +128,7 @@ func New(cfg Config) (*Coordinator, error) {
 	}
 	for id, alert := range cfg.Alerts {
 		alert.Since = topics.At(time.Now())
-		c.notices[id] = notice{alert: alert}
+		c.notices[id] = notice{alert: alert, first: time.Now()}
 	}
 	if aside != "" {
 		c.log.Error().Str("moved_to", aside).Msg("what the leader kept was unreadable; it is rebuilt from the bus")
@@ -168,14 +169,4 @@ func (c *Coordinator) keep() error {
 	}
 	delete(c.notices, "disk")
 	return nil
-}
-
-func (c *Coordinator) notice(id string, a topics.Alert, until time.Time) {
-	id = alertID(id)
-	if standing, ok := c.notices[id]; ok {
-		a.Since = standing.alert.Since
-	} else {
-		a.Since = topics.At(time.Now())
-	}
-	c.notices[id] = notice{a, until}
 }

@@ -259,10 +259,4 @@ func (r *Report) alertService(s topics.Service, verdict Verdict, sum topics.Summ
 	}
 }
 
-func (r *Report) alert(id string, a topics.Alert) { r.Alerts[alertID(id)] = a }
-
-// alertID is an id that is a name on the bus: what is too long is cut.
-func alertID(id string) string {
-	const longest = 63
-	return id[:min(len(id), longest)]
-}
+func (r *Report) alert(id string, a topics.Alert) { r.Alerts[nameFrom(id)] = a }

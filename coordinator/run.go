@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"dominion/topics"
@@ -32,7 +33,16 @@ func (c *Coordinator) Run(ctx context.Context, bus Bus) error {
 	beat, tick := time.NewTicker(heartbeatEvery), time.NewTicker(reviewEvery)
 	defer beat.Stop()
 	defer tick.Stop()
+	var gate sync.WaitGroup
+	defer gate.Wait() // a call takes two seconds at most
+	gate.Go(func() { c.serveGate(ctx) })
+	notices := c.cfg.Notices
 	var settled <-chan time.Time
+	wake := func() {
+		if c.dirty && settled == nil {
+			settled = time.After(burst)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,9 +50,17 @@ func (c *Coordinator) Run(ctx context.Context, bus Bus) error {
 			return nil
 		case in := <-bus.Inbound():
 			c.receive(ctx, in, time.Now())
-			if c.dirty && settled == nil {
-				settled = time.After(burst)
+			wake()
+		case n, open := <-notices:
+			if !open {
+				notices = nil
+				break
 			}
+			c.noticed(ctx, n, time.Now())
+			wake()
+		case g := <-c.gateDone:
+			g.then(ctx, g.err)
+			wake()
 		case <-settled:
 			settled = nil
 			c.review(ctx, time.Now())
@@ -67,6 +85,7 @@ func (c *Coordinator) receive(ctx context.Context, in topics.Inbound, now time.T
 	case topics.LinkUp:
 		c.sid = in.Sid
 		c.house.Began(now)
+		c.keepGraves(now)
 		c.replayed = map[string]bool{}
 		c.enter(replay, now)
 		return
@@ -85,6 +104,13 @@ func (c *Coordinator) receive(ctx context.Context, in topics.Inbound, now time.T
 }
 
 func (c *Coordinator) fold(ctx context.Context, m topics.Message, now time.Time) {
+	owner, class := c.cfg.Space.Owner(m.Topic)
+	if c.bury(ctx, owner, class, m, now) {
+		return
+	}
+	if owner != "" && owner != topics.Coordinator && class != topics.Event && class != topics.Desired {
+		c.keepTrack(owner, m)
+	}
 	if err := c.house.Apply(m, now); err != nil {
 		c.unreadable(ctx, m.Topic, err, now)
 	}
@@ -94,8 +120,6 @@ func (c *Coordinator) fold(ctx context.Context, m topics.Message, now time.Time)
 	}
 	c.dirty = c.dirty || a.Class != topics.Event || a.Kind != "heartbeat"
 	switch {
-	case a.Class == topics.State && a.Node != topics.Coordinator:
-		c.keepTrack(a.Node, m)
 	case a.Node == topics.Coordinator && a.Class == topics.State && c.stage == replay && len(m.Payload) > 0:
 		c.replayed[m.Topic] = true
 	case a.Node == topics.Coordinator && a.Kind == "presence", a.Node == topics.Coordinator && a.Kind == "heartbeat":
@@ -216,7 +240,7 @@ func (c *Coordinator) sayPresence(ctx context.Context, role topics.LeadRole) {
 		Kind: topics.KindCoordinator, ID: c.cfg.ID, Sid: c.sid, House: id, Name: c.cfg.Name,
 		Version: c.cfg.Version, Protocol: topics.Protocol, OS: runtime.GOOS, Arch: runtime.GOARCH,
 		Term: c.term, Gen: c.gen, Role: role,
-		Methods: []string{"ping", "run", "start", "stop", "reset", "restart", "remove", "forget"},
+		Methods: []string{"ping", "run", "start", "stop", "reset", "restart", "remove", "forget", "accept", "reject", "join", "reload"},
 	})
 	c.publish(ctx, c.cfg.Space.Presence(topics.Coordinator), topics.Presence{
 		State: topics.Online, Sid: c.sid, ID: c.cfg.ID, House: id, Term: c.term, Role: role,
