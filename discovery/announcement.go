@@ -13,11 +13,14 @@ type Announcement struct {
 	Service  string // "_dominion._tcp"
 	Instance string // one word of a-z, 0-9 and "-", at most 63; put an id in: no two in a network may be the same
 	Port     int
-	Text     map[string]string // each pair 254 bytes at most, all of them 1,000
+	Text     map[string]string // each key with its value 254 bytes at most, all of them 1,000
 }
 
-// maxText keeps an answer within one packet.
-const maxText = 1000
+// A text's string has a byte for its length, and an answer fits in one packet.
+const (
+	maxPair = 254
+	maxText = 1000
+)
 
 // check says what of an announcement cannot be announced.
 func (a Announcement) check() error {
@@ -29,8 +32,8 @@ func (a Announcement) check() error {
 			return fmt.Errorf("announce %s: the key %q is not of small letters", a.Service, key)
 		case !showable(value):
 			return fmt.Errorf("announce %s: the value of %s cannot be shown: %q", a.Service, key, value)
-		case pair > 254:
-			return fmt.Errorf("announce %s: the value of %s is %d bytes too long", a.Service, key, pair-254)
+		case pair > maxPair:
+			return fmt.Errorf("announce %s: %s with its value is %d bytes, %d is the most", a.Service, key, pair, maxPair)
 		}
 		size += 1 + pair
 	}
