@@ -33,6 +33,22 @@ type Data struct {
 	lock *os.File
 }
 
+// ErrInUse says that another process has the data directory.
+var ErrInUse = errors.New("in use")
+
+// MachineID is the machine's id in a data directory, which is made if it is not
+// there; OpenData's too. Who has the directory does not matter.
+func MachineID(path string) (topics.MachineID, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return "", unusable(path, err)
+	}
+	id, err := machineID(filepath.Join(path, "machine-id"))
+	if err != nil {
+		return "", unusable(path, err)
+	}
+	return id, nil
+}
+
 // OpenData makes a data directory if there is none, takes it for this process
 // alone, and reads the machine's id. Errors name the path and the remedy.
 func OpenData(path string) (*Data, error) {
@@ -82,7 +98,7 @@ func hold(path string) (*os.File, error) {
 		}
 		owner := make([]byte, 16)
 		n, _ := lock.ReadAt(owner, 0)
-		return nil, fmt.Errorf("data directory %s is in use by process %s (stop that one, or name another directory with --data)", path, strings.TrimSpace(string(owner[:n])))
+		return nil, fmt.Errorf("data directory %s is %w by process %s (stop that one, or name another directory with --data)", path, ErrInUse, strings.TrimSpace(string(owner[:n])))
 	}
 	if err = lock.Truncate(0); err == nil {
 		_, err = fmt.Fprintf(lock, "%d\n", os.Getpid())
