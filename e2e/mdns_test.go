@@ -51,6 +51,17 @@ func doMDNS(task string, args []string) int {
 		for list := range (discovery.Search{Service: args[0], Every: 200 * time.Millisecond, Listen: time.Second, Log: log}).Browse(ctx) {
 			out.Encode(list)
 		}
+	case "flood": // for how long
+		limit, err := time.ParseDuration(args[0])
+		if err != nil {
+			return 1
+		}
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		if err := flood(ctx); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	case "find": // the instance, and for how long
 		limit, err := time.ParseDuration(args[2])
 		if err != nil {
