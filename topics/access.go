@@ -1,11 +1,14 @@
 package topics
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Role is what a client may be on the bus.
 type Role string
 
-// The roles. What each may do stands in rights.
+// The roles. What each may do stands in Space.Grants.
 const (
 	RoleCoordinator   Role = "coordinator"   // the leader's own rooms
 	RoleNode          Role = "node"          // a domain or microdomain
@@ -33,11 +36,21 @@ type Account struct {
 	Key  string
 }
 
-// rights are filters that a role may write to, may only empty, and may read.
-// In them <name> stands for the identity's name.
-type rights struct{ write, empty, read []string }
+// Grants are what an identity may do, as filters: what it may write, what it may
+// only empty, what it may read. They are the one source of the rights:
+// MayWrite, MayEmpty and MayRead follow from them, and what another broker is
+// told of them.
+type Grants struct {
+	Write, Empty, Read []string
+	// Foreign lets it write every topic of other programs that share the
+	// broker: not below the base, no device discovery, not the broker's own.
+	Foreign bool
+}
 
-func (s Space) rights(who Identity) rights {
+// Grants are the rights of an identity; none of an unknown role. What a node of
+// no name may write seems to cover the coordinator's state and events, which
+// are nobody else's.
+func (s Space) Grants(who Identity) Grants {
 	name := who.Name
 	if name == "" {
 		name = "+"
@@ -47,49 +60,46 @@ func (s Space) rights(who Identity) rights {
 	sync := base + "/" + string(Reader) + "/event/sync/+"
 	switch who.Role {
 	case RoleCoordinator:
-		return rights{
-			write: []string{
+		return Grants{
+			Write: []string{
 				base + "/coordinator/state/#", base + "/coordinator/event/#",
 				base + "/+/desired/#", base + "/+/command/#", sync, prefix + "/device/#",
 			},
-			empty: []string{base + "/+/state/#", s.ReadyFilter("+")},
-			read:  []string{base + "/#", prefix + "/#"},
+			Empty: []string{base + "/+/state/#", s.ReadyFilter("+")},
+			Read:  []string{base + "/#", prefix + "/#"},
 		}
 	case RoleNode:
 		own := base + "/" + name
-		return rights{
-			write: []string{own + "/state/#", own + "/event/#", base + "/service/+/" + name + "/#"},
-			empty: []string{own + "/command/#"},
-			read:  []string{own + "/#", base + "/coordinator/state/#", s.PlanHeartbeat(), base + "/service/+/" + name + "/#"},
+		return Grants{
+			Write: []string{own + "/state/#", own + "/event/#", base + "/service/+/" + name + "/#"},
+			Empty: []string{own + "/command/#"},
+			Read:  []string{own + "/#", base + "/coordinator/state/#", s.PlanHeartbeat(), base + "/service/+/" + name + "/#"},
 		}
 	case RoleService:
 		own := base + "/service/" + name + "/#"
-		return rights{
-			write: []string{own},
-			read:  []string{own, base + "/coordinator/state/lookup/+", base + "/coordinator/state/summary/+"},
+		return Grants{
+			Write: []string{own},
+			Read:  []string{own, base + "/coordinator/state/lookup/+", base + "/coordinator/state/summary/+"},
 		}
 	case RoleOperator:
-		return rights{write: []string{base + "/+/command/#", sync, foreign}, read: []string{"#"}}
+		return Grants{Write: []string{base + "/+/command/#", sync}, Read: []string{"#"}, Foreign: true}
 	case RoleHomeAssistant:
-		return rights{
-			write: []string{base + "/+/command/#", sync, s.HABirth(), foreign},
-			empty: []string{prefix + "/device/#"},
-			read:  []string{"#"},
+		return Grants{
+			Write: []string{base + "/+/command/#", sync, s.HABirth()},
+			Empty: []string{prefix + "/device/#"},
+			Read:  []string{"#"}, Foreign: true,
 		}
 	case RoleViewer:
-		return rights{read: []string{"#"}}
+		return Grants{Read: []string{"#"}}
 	}
-	return rights{}
+	return Grants{}
 }
-
-// foreign stands for every topic of other programs that share the broker:
-// not below the base, no device discovery of ours, not the broker's own.
-const foreign = "\x00foreign"
 
 // MayWrite tells whether a client may publish on a topic; the same holds for
 // the topic of its will. The coordinator's own topics are nobody else's.
 func (s Space) MayWrite(who Identity, topic string) bool {
-	return s.allowed(who, s.rights(who).write, topic)
+	g := s.Grants(who)
+	return s.allowed(who, g.Write, topic) || g.Foreign && s.Foreign(topic)
 }
 
 // MayEmpty tells whether a client may clear what is retained on a topic, by
@@ -97,36 +107,33 @@ func (s Space) MayWrite(who Identity, topic string) bool {
 // node left, a node also what was retained under its own commands, Home
 // Assistant also the discovery topic of a device that was deleted there.
 func (s Space) MayEmpty(who Identity, topic string) bool {
-	r := s.rights(who)
-	return s.allowed(who, r.write, topic) || s.allowed(who, r.empty, topic)
+	return s.MayWrite(who, topic) || s.allowed(who, s.Grants(who).Empty, topic)
 }
 
 func (s Space) allowed(who Identity, patterns []string, topic string) bool {
-	if topic == "" || strings.ContainsAny(topic, "+#\x00") {
+	if !wellFormed(topic) {
 		return false
 	}
 	coordinators := covers(s.base()+"/coordinator/state/#", topic) || covers(s.base()+"/coordinator/event/#", topic)
 	if coordinators && who.Role != RoleCoordinator {
 		return false
 	}
-	for _, p := range patterns {
-		if p == foreign && s.foreign(topic) || covers(p, topic) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(patterns, func(p string) bool { return covers(p, topic) })
 }
 
-func (s Space) foreign(topic string) bool {
-	return topic != s.base() && !strings.HasPrefix(topic, s.base()+"/") &&
+// Foreign tells whether a topic is one of other programs, see Grants.
+func (s Space) Foreign(topic string) bool {
+	return wellFormed(topic) && topic != s.base() && !strings.HasPrefix(topic, s.base()+"/") &&
 		!strings.HasPrefix(topic, s.prefix()+"/device/") && !strings.HasPrefix(topic, "$")
 }
+
+func wellFormed(topic string) bool { return topic != "" && !strings.ContainsAny(topic, "+#\x00") }
 
 // MayRead tells whether a client may subscribe to a filter: whether every
 // topic that the filter matches is one it may read. It serves single topics
 // too.
 func (s Space) MayRead(who Identity, filter string) bool {
-	for _, p := range s.rights(who).read {
+	for _, p := range s.Grants(who).Read {
 		if covers(p, filter) {
 			return true
 		}
