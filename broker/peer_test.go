@@ -132,7 +132,7 @@ func join(t testing.TB, c net.Conn, id string, change func(*packets.Packet)) *pe
 func try(t testing.TB, c net.Conn, id string, change func(*packets.Packet)) *peer {
 	t.Helper()
 	pk := connect(id, change)
-	p := &peer{t: t, conn: c, version: pk.ProtocolVersion, in: make(chan packets.Packet, 1<<16)}
+	p := &peer{t: t, conn: c, version: pk.ProtocolVersion, in: make(chan packets.Packet)}
 	t.Cleanup(func() { _ = c.Close() })
 	p.send(pk)
 	r := bufio.NewReader(c)
@@ -143,6 +143,9 @@ func try(t testing.TB, c net.Conn, id string, change func(*packets.Packet)) *pee
 		return p
 	}
 	_ = c.SetReadDeadline(time.Time{})
+	if p.connack.ReasonCode == 0 {
+		p.in = make(chan packets.Packet, 1<<16) // some 30 MB
+	}
 	go p.listen(r)
 	return p
 }
@@ -190,6 +193,11 @@ func read(r *bufio.Reader, version byte) (packets.Packet, error) {
 
 func (p *peer) send(pk packets.Packet) {
 	pk.ProtocolVersion = p.version
+	p.raw(encode(p.t, pk))
+}
+
+func encode(t testing.TB, pk packets.Packet) []byte {
+	t.Helper()
 	var buf bytes.Buffer
 	encode := map[byte]func(*bytes.Buffer) error{
 		packets.Connect: pk.ConnectEncode, packets.Publish: pk.PublishEncode, packets.Puback: pk.PubackEncode,
@@ -197,9 +205,9 @@ func (p *peer) send(pk packets.Packet) {
 		packets.Pingreq: pk.PingreqEncode,
 	}[pk.FixedHeader.Type]
 	if err := encode(&buf); err != nil {
-		p.t.Errorf("encode packet of type %d: %v", pk.FixedHeader.Type, err)
+		t.Errorf("encode packet of type %d: %v", pk.FixedHeader.Type, err)
 	}
-	p.raw(buf.Bytes())
+	return buf.Bytes()
 }
 
 // raw writes bytes; that the connection may be gone is for the reader to see.

@@ -137,9 +137,12 @@ func TestAPlannedShutdownPublishesNoWill(t *testing.T) {
 // Assistant does. It must have read the last words of the house before.
 func TestTheLastWordsOfAPlannedShutdownAreHeard(t *testing.T) {
 	t.Parallel()
-	for range 5 {
-		s, stop := startAndStop(t, func(*broker.Options) {})
+	for round := range 6 {
+		s, stop := startTLS(t, nil)
 		nc := dial(t, s)
+		if round%2 == 1 {
+			nc = dialTLS(t, s)
+		}
 		held := &heldReader{Conn: nc, held: make(chan struct{})}
 		held.release()
 		p := join(t, held, "busy", nil)

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"runtime"
@@ -27,12 +28,17 @@ func TestASubscriberThatStopsReadingCostsItsPublishersOneDeadline(t *testing.T) 
 			_ = nc.(*net.TCPConn).SetReadBuffer(4096)
 			return nc
 		}},
+		{"over TLS", func(t *testing.T, s *broker.Server) net.Conn {
+			nc := mustDial(t, s.TLSAddrs()[0])
+			_ = nc.(*net.TCPConn).SetReadBuffer(4096)
+			return tls.Client(nc, clientTLS())
+		}},
 		{"over a pipe", func(_ *testing.T, s *broker.Server) net.Conn {
 			return s.Pipe(topics.Identity{Role: topics.RoleOperator})
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := start(t, func(o *broker.Options) { o.WriteTimeout = deadline })
+			s, _ := startTLS(t, func(o *broker.Options) { o.WriteTimeout = deadline })
 			gate := &gatedReader{Conn: c.dial(t, s), open: make(chan struct{})}
 			watcher := join(t, dial(t, s), "watcher", nil)
 			watcher.subscribe(1, "will/of/stuck")

@@ -158,6 +158,114 @@ func TestAnIdBelongsToWhoHoldsIt(t *testing.T) {
 	}
 }
 
+// Who holds a client id keeps it against every other account, whatever it may be.
+func TestAnotherAccountDoesNotTakeAnIdOver(t *testing.T) {
+	for _, c := range []struct{ name, id, holder, other string }{
+		{"a viewer, a node's", "dominion.attic.1", "attic", "vera"},
+		{"a node, a node's", "dominion.attic.1", "attic", "porch"},
+		{"an operator, a viewer's", "x", "vera", "ann"},
+		{"a service, that of the same service elsewhere", "lamp", "attic.lamp", "porch.lamp"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, v := range []byte{4, 5} {
+				d := lan(t, ours(), nil)
+				holder := join(t, d.plain.dial(elsewhere), c.id, with(version(v), as(c.holder, "right")))
+				try(t, d.plain.dial(elsewhere), c.id, with(version(v), as(c.other, "right"))).is(2)
+				holder.stays()
+				h := ours()
+				d.refused.are(t, broker.Refusal{
+					What: broker.Connecting, Client: c.id,
+					Account: h.accounts[c.other].Name, Who: []topics.Identity{h.accounts[c.other].Who},
+				})
+				again := join(t, d.plain.dial(elsewhere), c.id, with(version(v), as(c.holder, "right")))
+				holder.gone()
+				again.stays()
+			}
+		})
+	}
+}
+
+// A viewer that takes a node's client id while the node is away does not keep it
+// out, nor the leader's own rooms.
+func TestWhomAnIdNamesWinsIt(t *testing.T) {
+	for _, c := range []struct {
+		name, id string
+		rightful func(*testing.T, *doors) net.Conn
+		login    func(*packets.Packet)
+	}{
+		{"node with a certificate", "dominion.attic.1a2b", func(t *testing.T, d *doors) net.Conn {
+			return d.dialTLS(elsewhere, certificate(t, "attic", "our house"))
+		}, nil},
+		{"node with a password", "house.two.attic.1a2b", func(_ *testing.T, d *doors) net.Conn { return d.plain.dial(elsewhere) }, as("attic", "right")},
+		{"called as its account", "ha", func(_ *testing.T, d *doors) net.Conn { return d.plain.dial(elsewhere) }, as("ha", "right")},
+		{"the leader's room", "dominion.coordinator.1a2b", func(_ *testing.T, d *doors) net.Conn { return d.Pipe(coordinator) }, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := lan(t, ours(), nil)
+			for _, squatter := range []struct {
+				remote string
+				login  func(*packets.Packet)
+			}{{elsewhere, as("vera", "right")}, {elsewhere, as("porch", "right")}, {"127.0.0.1", nil}} {
+				p := join(t, d.plain.dial(squatter.remote), c.id, with(squatter.login, keep))
+				p.subscribe(1, "dominion/#")
+				owner := join(t, c.rightful(t, d), c.id, with(c.login, keep))
+				if owner.connack.SessionPresent {
+					t.Error("the squatter's session was handed over")
+				}
+				p.gone()
+				try(t, d.plain.dial(squatter.remote), c.id, squatter.login).is(2)
+				owner.stays()
+				owner.disconnect()
+			}
+		})
+	}
+}
+
+// A kept session goes on for the login that began it, and for no other.
+func TestAKeptSessionIsItsAccounts(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		next    string
+		change  func(h *house)
+		present bool
+	}{
+		{"the same account", "ann", func(*house) {}, true},
+		{"another account", "vera", func(*house) {}, false},
+		{"a new password", "ann", func(h *house) {
+			h.change("ann", topics.Account{Name: "user ann", Who: topics.Identity{Role: topics.RoleOperator, Name: "ann"}, Key: "new"})
+		}, false},
+		{"another role", "ann", func(h *house) {
+			h.change("ann", topics.Account{Name: "user ann", Who: topics.Identity{Role: topics.RoleService, Name: "ann"}, Key: "new"})
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := ours()
+			d := lan(t, h, nil)
+			first := join(t, d.plain.dial(elsewhere), "kept", with(as("ann", "right"), keep))
+			first.subscribe(1, "#")
+			first.disconnect()
+			c.change(h)
+			if err := d.Inject("dominion/attic/state/info", []byte("for ann"), false, 1); err != nil {
+				t.Fatal(err)
+			}
+			next := join(t, d.plain.dial(elsewhere), "kept", with(as(c.next, "right"), keep))
+			if next.connack.SessionPresent != c.present {
+				t.Errorf("session present: %v, want %v", next.connack.SessionPresent, c.present)
+			}
+			next.stays()
+			heard := 0
+			for len(next.in) > 0 {
+				if pk := <-next.in; pk.FixedHeader.Type == packets.Publish {
+					heard++
+				}
+			}
+			if heard > 0 && !c.present {
+				t.Errorf("heard %d messages of the other login's subscription", heard)
+			}
+		})
+	}
+}
+
 func TestAPersistentSessionGoesOnAfterATakeover(t *testing.T) {
 	s := start(t, nil)
 	keep := func(pk *packets.Packet) { pk.Connect.Clean = false }
