@@ -5,9 +5,13 @@
 // Nothing that is heard is to be trusted: anybody in the network can announce
 // anything. An entry says where to knock, never who opens.
 //
-// Everything goes over IPv4 and over the interfaces behind which a house can
-// be: not over loopback, tunnels, or the bridges of containers. Which these are
-// is looked up again all the time.
+// It listens on IPv4, and on the interfaces behind which a house can be: not on
+// loopback, tunnels, or the bridges of containers. Which these are is looked up
+// again all the time.
+//
+// The library decodes packets in goroutines of its own, where nobody could
+// recover from a panic. What it is sent by a hostile neighbour is tried in
+// package e2e.
 package discovery
 
 import (
@@ -36,11 +40,11 @@ const (
 
 // Entry is one answer: a service that somebody offers in the local network.
 type Entry struct {
-	Service   string            // "_dominion._tcp"
-	Instance  string            // its name, as a person reads it
-	Host      string            // "pi1.local"; two hosts may use one instance name
-	Addresses []netip.Addr      // those heard last come first, IPv4 before IPv6, at least one
-	Port      int               //
+	Service   string       // "_dominion._tcp"
+	Instance  string       // its name, as a person reads it
+	Host      string       // "pi1.local"; two hosts may use one instance name
+	Addresses []netip.Addr // those heard last come first, IPv4 before IPv6, at least one
+	Port      int
 	Text      map[string]string // keys are lower case
 	Interface string            // in whose network the first address is, "" if in none
 	Seen      time.Time         // when it was heard last

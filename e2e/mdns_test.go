@@ -342,8 +342,7 @@ func (h *host) avahi() {
 	h.eventually(10*time.Second, "avahi-browse", "-at")
 }
 
-// eventually waits until a program on the host succeeds, and returns what it
-// printed.
+// eventually waits until a program on the host succeeds.
 func (h *host) eventually(limit time.Duration, name string, args ...string) {
 	h.t.Helper()
 	eventually(h.t, limit, name, func() (bool, string) {
