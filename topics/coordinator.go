@@ -145,6 +145,20 @@ func (a Alert) check() error {
 	return nil
 }
 
+// Alerts is coordinator/state/alerts, retained, QoS 1: the open alerts counted,
+// for readers that follow one topic. Texts and Next are those of the worst, in
+// one order; at most MaxAlertTexts of them.
+type Alerts struct {
+	V     V        `json:"v"`
+	Open  int      `json:"open"`
+	Worst string   `json:"worst,omitempty"` // severity
+	Texts []string `json:"texts,omitempty"`
+	Next  []string `json:"next,omitempty"`
+}
+
+// MaxAlertTexts is how many texts an Alerts has at most.
+const MaxAlertTexts = 15
+
 // RunWord is an operator's wish for a service.
 type RunWord string
 

@@ -83,6 +83,8 @@ func againState(a topics.Address, payload []byte) (string, error) {
 		return trip[topics.Judgement](payload)
 	case "summary":
 		return trip[topics.Summary](payload)
+	case "alerts":
+		return trip[topics.Alerts](payload)
 	case "lookup":
 		return trip[topics.Lookup](payload)
 	}

@@ -186,6 +186,9 @@ func (s Space) Alert(id string) string {
 	return s.Format(Address{Coordinator, State, "alert", id})
 }
 
+// Alerts is how many problems of the house are open.
+func (s Space) Alerts() string { return s.Format(Address{Coordinator, State, "alerts", ""}) }
+
 // Command is the topic of a one-shot request to a node.
 func (s Space) Command(n Node, method, subject string) string {
 	return s.Format(Address{n, Command, method, subject})
