@@ -236,9 +236,11 @@ func (c *Coordinator) publishReport(ctx context.Context, now time.Time) {
 	for name, sum := range c.report.Summaries {
 		out[s.Summary(name)] = sum
 	}
-	for id, a := range c.alerts(now) {
+	alerts := c.alerts(now)
+	for id, a := range alerts {
 		out[s.Alert(id)] = a
 	}
+	out[s.Alerts()] = counted(alerts)
 	for name, w := range c.memory.Services {
 		out[s.ServiceWord(name)] = w
 	}

@@ -45,7 +45,7 @@ func (n notice) over(now time.Time) bool { return !n.until.IsZero() && now.After
 func (c *Coordinator) notice(id string, a topics.Alert, until time.Time) {
 	id = nameFrom(id)
 	now := time.Now()
-	a.Since, a.Text, a.Next = topics.At(now), shorten(a.Text), shorten(a.Next)
+	a.Since, a.Text, a.Next = topics.At(now), shorten(a.Text, maxText), shorten(a.Next, maxText)
 	n := notice{alert: a, first: now, until: until}
 	standing, ok := c.notices[id]
 	if ok && !standing.over(now) {
@@ -78,7 +78,7 @@ func (c *Coordinator) noticed(ctx context.Context, n Notice, now time.Time) {
 	}
 	c.untold = append(c.untold, topics.Message{
 		Topic:   c.cfg.Space.Occurrence(topics.Coordinator, nameFrom(n.What), nameFrom(n.Subject)),
-		Payload: topics.Encode(topics.Happening{Text: shorten(n.Text)}), QoS: 1,
+		Payload: topics.Encode(topics.Happening{Text: shorten(n.Text, maxText)}), QoS: 1,
 	})
 	c.tellNotices(ctx)
 }
@@ -123,7 +123,7 @@ func summed(kind string, rest []string, notices map[string]notice) topics.Alert 
 	}
 	return topics.Alert{
 		Severity: last.Severity, Since: notices[rest[0]].alert.Since,
-		Text: shorten(fmt.Sprintf("%s more alerts of the kind %s, the last: %s", number, kind, last.Text)), Next: last.Next,
+		Text: shorten(fmt.Sprintf("%s more alerts of the kind %s, the last: %s", number, kind, last.Text), maxText), Next: last.Next,
 	}
 }
 
@@ -166,9 +166,9 @@ func nameFrom(text string) string {
 }
 
 // shorten cuts a text that others had a hand in.
-func shorten(text string) string {
-	if runes := []rune(text); len(runes) > maxText {
-		return string(runes[:maxText-1]) + "…"
+func shorten(text string, longest int) string {
+	if runes := []rune(text); len(runes) > longest {
+		return string(runes[:longest-1]) + "…"
 	}
 	return text
 }

@@ -155,9 +155,31 @@ func TestAFloodOfRefusalsIsSummed(t *testing.T) {
 	})
 }
 
+func TestOneTopicCountsAllAlerts(t *testing.T) {
+	warned(t, func(t *testing.T, b *bus, say func(...coordinator.Notice)) {
+		counted := func() string { return b.all()["dominion/coordinator/state/alerts"] }
+		if got := counted(); got != `{"v":1,"open":0}` {
+			t.Errorf("of none: %s", got)
+		}
+		worse := coordinator.Notice{ID: "z", Alert: &topics.Alert{Severity: topics.SeverityError, Text: strings.Repeat("é", 300)}}
+		say(refusal("eve"), worse)
+		want := `{"v":1,"open":2,"worst":"error","texts":["` + strings.Repeat("é", 199) + `…","eve was refused"],"next":["","dominion user add"]}`
+		if diff := cmp.Diff(want, counted()); diff != "" {
+			t.Error(diff)
+		}
+		for i := range 100 {
+			say(refusal(fmt.Sprint("eve", i)))
+		}
+		if all, err := topics.Decode[topics.Alerts]([]byte(counted())); err != nil || all.Open != 34 || len(all.Texts) != topics.MaxAlertTexts {
+			t.Errorf("of many: %s (%v)", counted(), err)
+		}
+	})
+}
+
 func TestNoNoticeIsLostWithoutALink(t *testing.T) {
 	warned(t, func(t *testing.T, b *bus, say func(...coordinator.Notice)) {
 		b.in <- topics.Inbound{Link: topics.LinkDown}
+		time.Sleep(time.Second)
 		say(refusal("eve"), refusal("mallory"))
 		if got := b.occurrences(); len(got) > 0 || len(b.ids()) > 0 {
 			t.Fatalf("told without a link: %v, %v", got, b.ids())

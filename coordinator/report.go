@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -260,3 +261,26 @@ func (r *Report) alertService(s topics.Service, verdict Verdict, sum topics.Summ
 }
 
 func (r *Report) alert(id string, a topics.Alert) { r.Alerts[nameFrom(id)] = a }
+
+// counted is what one topic says of all alerts: the worst first, then by id.
+func counted(alerts map[string]topics.Alert) topics.Alerts {
+	severities := []string{topics.SeverityError, topics.SeverityWarning, topics.SeverityInfo}
+	rank := func(id string) int {
+		if i := slices.Index(severities, alerts[id].Severity); i >= 0 {
+			return i
+		}
+		return len(severities)
+	}
+	ids := slices.SortedFunc(maps.Keys(alerts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
+	})
+	all := topics.Alerts{Open: len(ids)}
+	for _, id := range ids[:min(len(ids), topics.MaxAlertTexts)] {
+		const longest = 200
+		all.Texts, all.Next = append(all.Texts, shorten(alerts[id].Text, longest)), append(all.Next, shorten(alerts[id].Next, longest))
+	}
+	if len(ids) > 0 {
+		all.Worst = alerts[ids[0]].Severity
+	}
+	return all
+}
