@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -51,6 +52,14 @@ func doMDNS(task string, args []string) int {
 		for list := range (discovery.Search{Service: args[0], Every: 200 * time.Millisecond, Listen: time.Second, Log: log}).Browse(ctx) {
 			out.Encode(list)
 		}
+	case "often": // browses many times; prints the goroutines of before and after
+		before := runtime.NumGoroutine()
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		for range (discovery.Search{Service: args[0], Every: time.Millisecond, Listen: 20 * time.Millisecond, Log: log}).Browse(ctx) {
+		}
+		time.Sleep(time.Second)
+		out.Encode([]int{before, runtime.NumGoroutine()})
 	case "flood": // for how long
 		limit, err := time.ParseDuration(args[0])
 		if err != nil {
@@ -295,6 +304,18 @@ func TestTwoInterfacesInOneNetwork(t *testing.T) {
 	a.unplug("eth0")
 	if left := b.mustFind(discovery.DominionService, leader(8443).Instance).Entry.Addresses; !slices.Equal(left, both[1:]) {
 		t.Errorf("without its cable it is found at %v", left)
+	}
+}
+
+func TestAWatcherLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 2)
+	l.host(1).mdns("advertise", string(announce(t, leader(8443))))
+	watcher := l.host(2).mdns("often", discovery.DominionService)
+	watcher.awaitEnd(20 * time.Second)
+	var goroutines []int
+	if said(t, watcher, &goroutines); len(goroutines) != 2 || goroutines[1] > goroutines[0]+3 {
+		t.Errorf("goroutines before and after about a hundred browses: %v", goroutines)
 	}
 }
 
