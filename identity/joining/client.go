@@ -1,7 +1,14 @@
 package joining
 
 import (
+	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
 
 	"dominion/identity"
 	"dominion/topics"
@@ -19,30 +26,192 @@ type Options struct {
 	Key []byte
 }
 
+// newcomer is a machine at a door.
+type newcomer struct {
+	Options
+	request string // PEM
+	caller  *caller
+	house   helloAnswer
+}
+
 // Join brings this machine in with a code. The membership is complete, or there
 // is an error and nothing was changed here; it can be repeated. Errors:
 // *Refusal, *NotDominion, *BrokenAnswer, *identity.NameTaken, those of ctx and
 // of the network.
-func Join(ctx context.Context, o Options) (*identity.Membership, error) { return nil, nil }
-
-// Ask asks to be let in while the owner holds the window open: it calls show
-// once with the four words that the leader shows too, and waits until the
-// owner accepted or rejected, or ctx ends. Errors as Join.
-func Ask(ctx context.Context, o Options, show func(words string)) (*identity.Membership, error) {
-	return nil, nil
+func Join(ctx context.Context, o Options) (*identity.Membership, error) {
+	code, err := ParseCode(string(o.Code))
+	if err != nil {
+		return nil, err
+	}
+	n, err := arrive(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer n.caller.close()
+	session, key, err := n.prove(ctx, code)
+	if err != nil {
+		return nil, err
+	}
+	return n.finish(ctx, session, key)
 }
 
-// Renew fetches a new certificate for the same key from the door of the
-// membership, whose leader must be of the house. It returns a changed copy for
-// the caller to save.
-func Renew(ctx context.Context, m *identity.Membership) (*identity.Membership, error) {
-	return nil, nil
+// arrive makes the request, and asks whose door it is.
+func arrive(ctx context.Context, o Options) (*newcomer, error) {
+	if err := checkWho(o.Node, o.ID); err != nil {
+		return nil, err
+	}
+	if _, _, err := net.SplitHostPort(o.Door); err != nil {
+		return nil, fmt.Errorf("the leader's address %q: %w", o.Door, err)
+	}
+	n := &newcomer{Options: o}
+	if n.Key == nil {
+		key, err := identity.NewKey()
+		if err != nil {
+			return nil, err
+		}
+		n.Key = key
+	}
+	request, err := identity.Request(n.Key, o.Node)
+	if err != nil {
+		return nil, err
+	}
+	n.request, n.caller = string(request), newCaller(o.Door, anyLeader())
+	if n.house, err = n.hello(ctx); err != nil {
+		n.caller.close()
+		return nil, err
+	}
+	n.caller.house = n.house
+	return n, nil
 }
 
-// KeepKey is the key to join with: it is made and kept in dir (0600) before the
-// first try, so that a full disk shows before the code is spent, and is the
-// same at the next. DropKey it when the membership was saved.
-func KeepKey(dir string) ([]byte, error) { return nil, nil }
+func (n *newcomer) hello(ctx context.Context) (helloAnswer, error) {
+	house, err := post[helloAnswer](ctx, n.caller, helloPath, helloQuestion{current()})
+	if notJSON := (*strange)(nil); errors.As(err, &notJSON) {
+		return house, &NotDominion{n.Door, err}
+	}
+	if err != nil {
+		return house, err
+	}
+	if house.Protocol != protocolName {
+		return house, &NotDominion{n.Door, errors.New("it speaks something else")}
+	}
+	if err := topics.CheckName(string(house.House)); err != nil {
+		return house, &NotDominion{n.Door, fmt.Errorf("its house's id: %w", err)}
+	}
+	if err := checkText("its house's name", house.Name); err != nil {
+		return house, &NotDominion{n.Door, err}
+	}
+	return house, nil
+}
 
-// DropKey removes what KeepKey kept.
-func DropKey(dir string) error { return nil }
+// prove finds the invitation that the code is of, and shows the leader that we
+// have it, and has the leader show the same.
+func (n *newcomer) prove(ctx context.Context, code Code) (session string, key []byte, err error) {
+	sid := make([]byte, sidBytes)
+	rand.Read(sid)
+	side := newCPaceSide(string(code), channel(n.Node, n.ID, n.house.House, n.house.Name), sid)
+	start, err := post[startAnswer](ctx, n.caller, startPath, startQuestion{current(), sid, n.Node, n.ID, side.share})
+	if err != nil {
+		return "", nil, err
+	}
+	if len(start.Shares) == 0 || len(start.Shares) > MaxInvitations {
+		return "", nil, n.broken(fmt.Errorf("%d shares", len(start.Shares)))
+	}
+	own := messageOf(side.share, nil)
+	question := proveQuestion{version: current(), Session: start.Session}
+	var keys, expected [][]byte
+	for index, share := range start.Shares {
+		theirs := messageOf(share, associatedWith(start.Session, index))
+		key, err := side.key(share, own, theirs)
+		if err != nil {
+			return "", nil, n.broken(err)
+		}
+		keys, expected = append(keys, key), append(expected, cpaceProof(sid, key, theirs))
+		question.Proofs = append(question.Proofs, cpaceProof(sid, key, own))
+	}
+	answer, err := post[proveAnswer](ctx, n.caller, provePath, question)
+	if err != nil {
+		return "", nil, err
+	}
+	if answer.Pick < 0 || answer.Pick >= len(keys) || !hmac.Equal(answer.Proof, expected[answer.Pick]) {
+		return "", nil, n.broken(errors.New("the leader does not prove that it has the code"))
+	}
+	return start.Session, keys[answer.Pick], nil
+}
+
+// finish hands over the request and takes the papers.
+func (n *newcomer) finish(ctx context.Context, session string, key []byte) (*identity.Membership, error) {
+	plain, err := json.Marshal(request{n.request})
+	if err != nil {
+		return nil, err
+	}
+	box, err := seal(key, nil, requestBox, session, plain)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := post[boxAnswer](ctx, n.caller, finishPath, finishQuestion{current(), session, box})
+	if err != nil {
+		return nil, err
+	}
+	plain, err = unseal(key, nil, answerBox, session, answer.Box)
+	if err != nil {
+		return nil, n.broken(err)
+	}
+	return n.membership(plain)
+}
+
+func (n *newcomer) broken(err error) error { return &BrokenAnswer{n.Door, err} }
+
+// membership is what an outcome makes of this machine, if it is complete.
+func (n *newcomer) membership(plain []byte) (*identity.Membership, error) {
+	var o outcome
+	if err := json.Unmarshal(plain, &o); err != nil {
+		return nil, n.broken(err)
+	}
+	switch {
+	case o.Why == NameInUse:
+		return nil, fmt.Errorf("join %q (%s): %w", n.house.Name, n.house.House, &identity.NameTaken{Node: o.Node, ID: o.ID})
+	case o.Why != "":
+		r := n.caller.refusal(o.Why, 0)
+		r.Node = o.Node
+		return nil, r
+	case o.Papers == nil:
+		return nil, n.broken(errors.New("no papers"))
+	}
+	if err := n.check(o.Papers); err != nil {
+		return nil, n.broken(err)
+	}
+	p := o.Papers
+	m := &identity.Membership{
+		House: p.House, Name: p.Name, Node: p.Node, Base: p.Base, Broker: p.Broker, Door: p.Door,
+		Username: p.Username, Password: p.Password, Secret: p.Secret, Logins: p.Logins,
+		Authority: []byte(p.Authority), Certificate: []byte(p.Certificate), Key: bytes.Clone(n.Key),
+	}
+	if m.Door == "" {
+		m.Door = n.Door
+	}
+	if _, err := m.TLS(); err != nil {
+		return nil, n.broken(err)
+	}
+	return m, nil
+}
+
+// check tells whether papers are complete, and ours.
+func (n *newcomer) check(p *papers) error {
+	switch {
+	case p.House != n.house.House:
+		return fmt.Errorf("papers of another house, %s", p.House)
+	case p.Node != n.Node:
+		return fmt.Errorf("papers for another machine, %s", p.Node)
+	case p.Secret == "":
+		return errors.New("no secret")
+	case p.Broker == "":
+		return errors.New("no broker")
+	case p.Logins != identity.LoginsOwn && p.Logins != identity.LoginsShared:
+		return fmt.Errorf("unknown logins %q", p.Logins)
+	}
+	if err := p.Base.Check(); err != nil {
+		return err
+	}
+	return checkCertificate(p.Certificate, p.Authority, n.request)
+}

@@ -1,7 +1,10 @@
 package joining
 
 import (
-	"net/http"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -58,44 +61,104 @@ type DoorOptions struct {
 
 // Door lets machines in. It is an http.Handler for /join/ and, with the
 // client's certificate (identity.House.TLS), /renew.
-type Door struct{}
+type Door struct {
+	o           DoorOptions
+	invitations invitations
+	routes      map[string]route
 
-// NewDoor makes a door, with the window closed.
-func NewDoor(o DoorOptions) *Door { return &Door{} }
-
-// Paths are the patterns to mount the door at in an http.ServeMux.
-func (d *Door) Paths() []string { return []string{"/join/", "/renew"} }
-
-func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {}
-
-// Window opens the join window for a time; 0 closes it and sends away all who
-// wait. When it ends by itself, those who wait may still be accepted.
-func (d *Door) Window(lasts time.Duration) {}
-
-// WindowEnds is when the window closes; zero: it is closed.
-func (d *Door) WindowEnds() time.Time { return time.Time{} }
-
-// Request is a machine that waits in the window to be accepted.
-type Request struct {
-	// As is what to say to Accept and Reject: its name, or for a machine that
-	// asks under a name that was asked for before, "pi2-2". It is never given
-	// to another machine while the window is open.
-	As     topics.Node
-	Node   topics.Node // the name it wants
-	ID     topics.MachineID
-	Remote string // IP address
-	Words  string // "apple-river-stone-lamp": the same four as on its screen
-	Since  time.Time
+	mu       sync.Mutex // guards what follows
+	limits   limits
+	attempts sessions[attempt]
+	window   window
 }
 
-// Requests lists who waits, in the order of their coming.
-func (d *Door) Requests() []Request { return nil }
+// NewDoor makes a door, with the window closed.
+func NewDoor(o DoorOptions) *Door {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	d := &Door{o: o, invitations: invitations(o.Dir)}
+	d.routes = map[string]route{
+		helloPath:  on(d.hello),
+		startPath:  on(d.start),
+		provePath:  on(d.prove),
+		finishPath: on(d.finish),
+		askPath:    on(d.ask),
+		revealPath: on(d.reveal),
+		waitPath:   on(d.wait),
+		renewPath:  on(d.renew),
+	}
+	return d
+}
 
-// Accept admits the machine that waits as this (Request.As). It is in the
-// ledger when Accept returns nil; the machine fetches its papers within
-// seconds. Errors: nobody waits under that name, identity.NameTaken, the
-// leader's disk.
-func (d *Door) Accept(as topics.Node) error { return nil }
+// Run watches the window until ctx ends: it tells when a machine no longer
+// waits, and when the window closes by itself. Everything else works without.
+func (d *Door) Run(ctx context.Context) error {
+	tick := time.NewTicker(tidyEach)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			d.tidy()
+		}
+	}
+}
 
-// Reject sends the machine away that waits as this.
-func (d *Door) Reject(as topics.Node) error { return nil }
+// tell tells what happened. It is never called with the lock held.
+func (d *Door) tell(all ...Happening) {
+	for _, h := range all {
+		d.o.Tell(h)
+	}
+}
+
+// admit has a machine in the ledger when it returns its papers.
+func (d *Door) admit(node topics.Node, id topics.MachineID, request string) (*papers, error) {
+	handout, err := d.o.Handout()
+	if err != nil {
+		return nil, fmt.Errorf("what to give to a newcomer: %w", err)
+	}
+	admission, err := d.o.House.Admit(node, id, []byte(request))
+	if err != nil {
+		return nil, err
+	}
+	return &papers{
+		House: handout.House, Name: handout.Name, Node: node, Base: handout.Base,
+		Broker: handout.Broker, Door: handout.Door,
+		Username: handout.Username, Password: handout.Password, Logins: handout.Logins,
+		Secret: admission.Secret, Certificate: string(admission.Certificate), Authority: string(admission.Authority),
+	}, nil
+}
+
+// joined tells that a machine came in; again, when it had been in before.
+func (d *Door) joined(node topics.Node, id topics.MachineID, remote, how string, again bool) {
+	text := fmt.Sprintf("%s joined from %s, %s", node, remote, how)
+	if again {
+		text = fmt.Sprintf("%s joined again from %s, %s: its former key counts no more", node, remote, how)
+	}
+	d.tell(Happening{What: Joined, Node: node, ID: id, Remote: remote, Text: text})
+}
+
+func (d *Door) belongs(node topics.Node) bool {
+	return slices.ContainsFunc(d.o.House.Nodes(), func(n identity.Node) bool { return n.Name == node })
+}
+
+func (d *Door) hello(visit, helloQuestion) (helloAnswer, error) {
+	handout, err := d.o.Handout()
+	if err != nil {
+		return helloAnswer{}, &refusal{Why: LeaderFault, err: err}
+	}
+	return helloAnswer{current(), protocolName, handout.House, handout.Name}, nil
+}
+
+// let counts a try against the limits.
+func (d *Door) let(v visit, node topics.Node, id topics.MachineID) error {
+	d.mu.Lock()
+	wait := d.limits.take(v.address, v.now)
+	d.mu.Unlock()
+	if wait > 0 {
+		return &refusal{Why: Busy, wait: wait, node: node, id: id}
+	}
+	return nil
+}

@@ -1,6 +1,12 @@
 package joining
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"dominion/topics"
@@ -14,9 +20,23 @@ const (
 	MaxTries = 5
 	// DefaultLife is how long a code is good when nobody said otherwise.
 	DefaultLife = 15 * time.Minute
+	// MaxLife is the longest that a code can be good.
+	MaxLife = 7 * 24 * time.Hour
+)
+
+const (
+	invitationsFile = "invitations.json"
+	invitationsLock = "invitations.lock"
+	remembered      = 24 * time.Hour // what has ended is listed for so long
+	// clockSlack is how far the clock may have been set back since a code was made.
+	clockSlack = time.Minute
 )
 
 // Invitation is a code that brings one machine in.
+//
+// It ends by the leader's wall clock, since two processes must agree on it. A
+// clock that is set forward ends it early. One that is set back does not make
+// it last longer: before the time at which it was made, it is not good either.
 type Invitation struct {
 	Code    Code      `json:"code"`
 	Made    time.Time `json:"made"`
@@ -32,14 +52,198 @@ type Invitation struct {
 }
 
 // State says in one word what has become of the invitation at a time: "open",
-// "used", "expired", "void" (MaxTries wrong tries).
-func (i Invitation) State(now time.Time) string { return "" }
+// "used", "expired", "void" (MaxTries wrong tries), "unborn" (the clock was set
+// back since it was made).
+func (i Invitation) State(now time.Time) string {
+	switch {
+	case i.Node != "":
+		return "used"
+	case !now.Before(i.Expires):
+		return "expired"
+	case i.Tries >= MaxTries:
+		return "void"
+	case now.Before(i.Made.Add(-clockSlack)):
+		return "unborn"
+	default:
+		return "open"
+	}
+}
+
+// answers tells whether the door still speaks with who has the code: also when
+// it was used, so that the same machine can repeat it and another is told.
+func (i Invitation) answers(now time.Time) bool {
+	i.Node = ""
+	return i.State(now) == "open"
+}
 
 // Invite makes a code that is good for a time (0: DefaultLife) and writes it to
 // invitations.json in the house's directory, where the running Door finds it.
 // Several processes may do so at once.
-func Invite(dir string, lasts time.Duration) (Code, error) { return "", nil }
+func Invite(dir string, lasts time.Duration) (Code, error) {
+	if lasts == 0 {
+		lasts = DefaultLife
+	}
+	if lasts < 0 || lasts > MaxLife {
+		return "", fmt.Errorf("invite for %v: a code is good for at most %d days", lasts, MaxLife/(24*time.Hour))
+	}
+	now := time.Now().UTC()
+	made := Invitation{Code: NewCode(), Made: now, Expires: now.Add(lasts)}
+	return made.Code, invitations(dir).change(func(all []Invitation) ([]Invitation, error) {
+		all = slices.DeleteFunc(all, func(i Invitation) bool { return now.Sub(i.Expires) > remembered })
+		if err := roomFor(all, now); err != nil {
+			return nil, err
+		}
+		return append(all, made), nil
+	})
+}
+
+func roomFor(all []Invitation, now time.Time) error {
+	var open int
+	first := now.Add(MaxLife)
+	for _, i := range all {
+		if i.answers(now) {
+			open++
+			if i.Expires.Before(first) {
+				first = i.Expires
+			}
+		}
+	}
+	if open < MaxInvitations {
+		return nil
+	}
+	return fmt.Errorf("invite: %d codes are open, and that is the most there can be; the first ends in %v", open, first.Sub(now).Round(time.Second))
+}
 
 // Invitations lists what is in the house's directory, the oldest first, those
 // included that ended in the last day.
-func Invitations(dir string) ([]Invitation, error) { return nil, nil }
+func Invitations(dir string) ([]Invitation, error) { return invitations(dir).read() }
+
+// invitations are those in a house's directory.
+type invitations string
+
+func (dir invitations) path() string { return filepath.Join(string(dir), invitationsFile) }
+
+func (dir invitations) read() ([]Invitation, error) {
+	content, err := readFile(dir.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, diskError{fmt.Errorf("read the invitations: %w", err)}
+	}
+	var all []Invitation
+	if err := json.Unmarshal(content, &all); err != nil {
+		return nil, diskError{fmt.Errorf("%s is damaged: %w (remove it; codes that were not used yet are lost, nothing else)", dir.path(), err)}
+	}
+	return all, nil
+}
+
+// change reads the invitations, changes them and writes them, with nobody in
+// between; nothing when do returns an error.
+func (dir invitations) change(do func([]Invitation) ([]Invitation, error)) error {
+	unlock, err := lockFile(filepath.Join(string(dir), invitationsLock))
+	if err != nil {
+		return diskError{fmt.Errorf("change the invitations: %w", err)}
+	}
+	defer unlock()
+	all, err := dir.read()
+	if err != nil {
+		return err
+	}
+	if all, err = do(all); err != nil {
+		return err
+	}
+	return dir.write(all)
+}
+
+func (dir invitations) write(all []Invitation) error {
+	content, err := json.MarshalIndent(all, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := writeFile(dir.path(), append(content, '\n')); err != nil {
+		return diskError{fmt.Errorf("write the invitations: %w", err)}
+	}
+	return nil
+}
+
+// answering are those that the door speaks with at a time.
+func (dir invitations) answering(now time.Time) ([]Invitation, error) {
+	all, err := dir.read()
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(i Invitation) bool { return !i.answers(now) })
+	return all[:min(len(all), MaxInvitations)], nil
+}
+
+// try charges each of the codes with a try before it looks whether one of them
+// is proven, and takes the charge back when one is: so a guess costs a try even
+// at a leader that is killed, or whose disk is full, right after it looked. It
+// returns the index into codes, or -1 when none is proven; left are the tries
+// that the best of them still has.
+func (dir invitations) try(codes []Code, now time.Time, proven func(index int) bool) (index, left int, err error) {
+	index = -1
+	err = dir.change(func(all []Invitation) ([]Invitation, error) {
+		charged := slices.Clone(all)
+		for i := range charged {
+			if slices.Contains(codes, charged[i].Code) && charged[i].answers(now) {
+				charged[i].Tries++
+				left = max(left, MaxTries-charged[i].Tries)
+			}
+		}
+		if err := dir.write(charged); err != nil {
+			return nil, err
+		}
+		for i, code := range codes {
+			if at := slices.IndexFunc(all, func(i Invitation) bool { return i.Code == code }); at >= 0 && all[at].answers(now) && proven(i) {
+				index = i
+				return all, nil
+			}
+		}
+		return charged, nil
+	})
+	return index, left, err
+}
+
+// errUsed is a code that has served another machine.
+type errUsed struct{ by Invitation }
+
+func (e *errUsed) Error() string {
+	if e.by.Node == "" {
+		return "the code was used by another machine"
+	}
+	return fmt.Sprintf("the code was used by %s", e.by.Node)
+}
+
+var errEnded = errors.New("the code has ended meanwhile")
+
+// bind gives a code to the machine that proved to have it, for good.
+func (dir invitations) bind(code Code, now time.Time, node topics.Node, id topics.MachineID, key string) error {
+	return dir.change(func(all []Invitation) ([]Invitation, error) {
+		at := slices.IndexFunc(all, func(i Invitation) bool { return i.Code == code })
+		if at < 0 || !all[at].answers(now) {
+			return nil, errEnded
+		}
+		i := &all[at]
+		if i.ID == "" && i.Key == "" {
+			i.ID, i.Key = id, key
+		}
+		if i.ID != id || i.Key != key || i.Node != "" && i.Node != node {
+			return nil, &errUsed{*i}
+		}
+		return all, nil
+	})
+}
+
+// admitted notes which node a code brought in.
+func (dir invitations) admitted(code Code, node topics.Node) error {
+	return dir.change(func(all []Invitation) ([]Invitation, error) {
+		for i := range all {
+			if all[i].Code == code {
+				all[i].Node = node
+			}
+		}
+		return all, nil
+	})
+}

@@ -1,0 +1,37 @@
+package joining
+
+import "github.com/gtank/ristretto255"
+
+// What the tests of the draft's vectors and the codes need to see.
+
+func LVCat(parts ...[]byte) []byte { return lvCat(parts...) }
+
+func CPaceGeneratorString(password string, channel, sid []byte) []byte {
+	return cpaceGeneratorString(password, channel, sid)
+}
+
+func CPaceGenerator(password string, channel, sid []byte) []byte {
+	return cpaceGenerator(password, channel, sid).Encode(nil)
+}
+
+// CPaceRun is one side's run with a given scalar (little endian).
+func CPaceRun(scalar []byte, password string, channel, sid []byte) (share []byte, key func(peer, messageA, messageB []byte) ([]byte, error), err error) {
+	s := ristretto255.NewScalar()
+	if err := s.Decode(scalar); err != nil {
+		return nil, nil, err
+	}
+	side := cpaceSideWith(s, password, channel, sid)
+	return side.share, side.key, nil
+}
+
+func ScalarMultVerify(scalar, share []byte) ([]byte, error) {
+	s := ristretto255.NewScalar()
+	if err := s.Decode(scalar); err != nil {
+		return nil, err
+	}
+	return scalarMultVerify(s, share)
+}
+
+func WordsOf(transcript []byte) string { return wordsOf(transcript) }
+
+const WordList = wordList
