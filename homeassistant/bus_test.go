@@ -247,6 +247,11 @@ func (b *bus) summary(name topics.Service, where ...topics.Node) {
 
 func (b *bus) host(name topics.Node, h topics.Host) { b.say(b.space.Host(name), h, true) }
 
+// asks opens the alert that a machine asks to join the house.
+func (b *bus) asks(name topics.Node) {
+	b.say(b.space.Alert("join-"+string(name)), topics.Alert{Severity: topics.SeverityInfo, Text: string(name) + " asks to join", About: string(name)}, true)
+}
+
 func fullHost() topics.Host {
 	return topics.Host{
 		Load: topics.Measured(0.4), CPU: topics.Measured(12), Memory: topics.Measured(40),

@@ -297,7 +297,7 @@ func (c *contract) template(where, template string) {
 	if !strings.Contains(template, "value_json is defined") {
 		c.errorf(where, "fails for what is not JSON: %s", template)
 	}
-	if !strings.Contains(template, "default(") && !strings.Contains(template, "float(none)") {
+	if !strings.Contains(template, "default(") && !strings.Contains(template, "float(none)") && !strings.Contains(template, "int(none)") {
 		c.errorf(where, "fails for a missing field: %s", template)
 	}
 }

@@ -20,6 +20,7 @@ type device struct {
 	version  string
 	via      string // the object of the device it hangs below; "" for none
 	readings readings
+	asking   string // of the house: the machines that ask to join, by name, with spaces between
 }
 
 // object is the device's identifier and the name of its discovery topic:

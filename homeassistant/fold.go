@@ -20,6 +20,7 @@ type fold struct {
 	house *house.House
 
 	leader   topics.Info // zero Kind: not heard yet
+	asking   string      // what the house's device has of it, as of when a coordinator led last
 	infos    map[topics.Node]topics.Info
 	offered  map[topics.Node]readings
 	services map[topics.Service]placed
@@ -97,6 +98,8 @@ func (f *fold) shows(a topics.Address) (object string, ok bool) {
 		return f.service(topics.Service(a.Subject)).object(f.id), true
 	case a.Node == topics.Coordinator && a.Kind == "domain" && a.Subject != "":
 		return f.domain(topics.Node(a.Subject)).object(f.id), true
+	case a.Node == topics.Coordinator && a.Kind == "alert" && a.Subject != "":
+		return "", true
 	case a.Subject != "":
 		return "", false
 	case a.Node == topics.Coordinator:
@@ -111,7 +114,13 @@ func (f *fold) remember(a topics.Address, now time.Time) (changed bool) {
 	if known := f.house.Node(a.Node); known != nil {
 		n = *known
 	}
+	asked := f.asking
+	if f.leads() {
+		f.asking = asking(f.house.Alerts(now))
+	}
 	switch a.Kind {
+	case "alert":
+		return f.asking != asked
 	case "info":
 		switch info := n.Info; {
 		case info.Kind == "":
@@ -213,7 +222,7 @@ func (f *fold) devices(now time.Time, kept func(object string) bool) []device {
 	if f.leader.Kind == "" {
 		return nil
 	}
-	top := device{kind: houseDevice, name: cmp.Or(f.leader.Name, "Dominion"), version: f.leader.Version}
+	top := device{kind: houseDevice, name: cmp.Or(f.leader.Name, "Dominion"), version: f.leader.Version, asking: f.asking}
 	all := []device{top}
 	shown := map[topics.Node]bool{}
 	judged := f.house.Judgements(now)
@@ -238,6 +247,20 @@ func (f *fold) devices(now time.Time, kept func(object string) bool) []device {
 		all = append(all, d)
 	}
 	return all
+}
+
+// asking are the machines that ask to join the house: each has an alert
+// join-<node>. A name too long for that is only in what the alert is about.
+func asking(alerts map[string]topics.Alert) string {
+	var nodes []string
+	for id, a := range alerts {
+		name, joins := strings.CutPrefix(id, "join-")
+		if joins && topics.Node(cmp.Or(a.About, name)).Check() == nil {
+			nodes = append(nodes, cmp.Or(a.About, name))
+		}
+	}
+	slices.Sort(nodes)
+	return strings.Join(slices.Compact(nodes), " ")
 }
 
 func model(i topics.Info) string {

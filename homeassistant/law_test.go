@@ -60,7 +60,7 @@ func (h *chance) where() []topics.Node {
 }
 
 func (h *chance) happen() {
-	switch h.IntN(16) {
+	switch h.IntN(17) {
 	case 0:
 		h.coordinator(topics.Lost, "")
 	case 1:
@@ -89,6 +89,12 @@ func (h *chance) happen() {
 		h.say(h.anyTopic(), []any{nil, "", "{", "null", "[]", `{"v":1}`, "online", "\xff"}[h.IntN(8)], true)
 	case 15:
 		h.link()
+	case 16:
+		if n := h.node(); h.IntN(2) == 0 {
+			h.asks(n)
+		} else {
+			h.say(h.space.Alert("join-"+string(n)), nil, true)
+		}
 	}
 }
 

@@ -134,7 +134,8 @@ func slug(s string) string {
 
 // showHouse: its connectivity is always available, so that it shows
 // disconnected when the coordinator is gone; its status is what tells that
-// the coordinator settles.
+// the coordinator settles. A machine that asks to join is accepted by a button,
+// which goes with the asking.
 func (m *message) showHouse(cfg Config, d device) {
 	presence := cfg.Space.Presence(topics.Coordinator)
 	m.Availability = []available{{presence, onlineTemplate(string(topics.Online))}}
@@ -147,6 +148,19 @@ func (m *message) showHouse(cfg Config, d device) {
 		Platform: sensor, Name: "Status", Class: "enum", Category: diagnostic, Icon: "mdi:home-clock",
 		Options: roles, StateTopic: presence, Template: word("role", roles...), QoS: 1,
 	})
+	alerts := cfg.Space.Alerts()
+	m.add(cfg, d, "alerts", component{
+		Platform: sensor, Name: "Alerts", Category: diagnostic, Icon: "mdi:alert-outline",
+		StateTopic: alerts, Template: alertsTemplate,
+		AttributesTopic: alerts, AttributesTemplate: alertsAttributes, QoS: 1,
+	})
+	for node := range strings.FieldsSeq(d.asking) {
+		m.add(cfg, d, "accept_"+node, component{
+			Platform: button, Name: "Accept " + node, Icon: "mdi:account-check-outline",
+			CommandTopic: cfg.Space.Command(topics.Coordinator, "accept", node),
+			PayloadPress: "now", QoS: 1,
+		})
+	}
 }
 
 // showDomain: readings are worth something only while the domain is reached;

@@ -16,9 +16,9 @@ import (
 
 // golden compares what stands on a discovery topic with a file; set
 // UPDATE_GOLDEN to write the files, and read the difference.
-func golden(t *testing.T, b *bus, name string) {
+func golden(t *testing.T, b *bus, name, file string) {
 	t.Helper()
-	path := filepath.Join("testdata", name+".json")
+	path := filepath.Join("testdata", file+".json")
 	got := indented(t, b.standing(name))
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
@@ -50,8 +50,55 @@ func TestPayloads(t *testing.T) {
 			"house", "domain_attic", "domain_porch", "domain_lamp-2",
 			"service_webServer", "service_both", "service_never",
 		} {
-			golden(t, b, name)
+			golden(t, b, name, name)
 		}
+	})
+}
+
+func TestAMachineThatAsksToJoinHasAButton(t *testing.T) {
+	shown(t, func(t *testing.T, b *bus) {
+		before := b.components("house")
+		b.asks("lamp-2")
+		b.asks("barn")
+		b.say(b.space.Alert("join-"+strings.Repeat("n", 50)+"-0a1b2c3d"), topics.Alert{Text: "a long name asks", About: strings.Repeat("n", 63)}, true)
+		b.say(b.space.Alert("join-_"), topics.Alert{Text: "no name asks"}, true)
+		b.say(b.space.Alert("lost-attic"), topics.Alert{Text: "attic is lost", About: "attic"}, true)
+		b.want(10*time.Second, "house")
+		golden(t, b, "house", "house_asked")
+
+		b.say(b.space.Alert("join-barn"), nil, true)
+		b.say(b.space.Alert("join-"+strings.Repeat("n", 50)+"-0a1b2c3d"), nil, true)
+		sent := b.news(30 * time.Second)
+		if diff := cmp.Diff([]string{"house", "house"}, objects(sent)); diff != "" {
+			t.Fatalf("published (-want +got):\n%s", diff)
+		}
+		if first := sent[0].Payload; !strings.Contains(first, `"accept_barn":{"platform":"button"}`) {
+			t.Errorf("barn's button is not taken away: %s", first)
+		}
+		if diff := cmp.Diff(append([]string{"accept_lamp-2"}, before...), b.components("house")); diff != "" {
+			t.Errorf("components (-want +got):\n%s", diff)
+		}
+		b.say(b.space.Alert("refused-eve"), topics.Alert{Text: "eve was refused"}, true)
+		b.want(time.Minute)
+	})
+}
+
+func TestWhoAsksStaysWhileNobodyLeads(t *testing.T) {
+	shown(t, func(t *testing.T, b *bus) {
+		b.asks("barn")
+		b.want(20*time.Second, "house")
+		b.disconnect()
+		b.forget(func(topic string) bool {
+			return !strings.Contains(topic, "/alert/") && !strings.Contains(topic, "coordinator/state/presence")
+		})
+		b.connect()
+		b.coordinator(topics.Online, topics.Settling)
+		b.want(time.Minute)
+		b.asks("barn")
+		b.leads()
+		b.want(time.Minute)
+		b.say(b.space.Alert("join-barn"), nil, true)
+		b.want(time.Minute, "house", "house")
 	})
 }
 

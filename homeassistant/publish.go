@@ -41,6 +41,7 @@ type topic struct {
 	device device
 	want   []byte    // of show: what should stand there
 	held   []byte    // what stands there, as far as it was heard or sent; nil: nothing
+	shown  platforms // what Home Assistant was told of, also if the broker forgot it
 	due    time.Time // a message is not sent before
 	sent   time.Time // the last message
 	again  bool      // to be sent though it stands there
@@ -62,7 +63,17 @@ func (t *topic) next() (payload []byte, removes bool) {
 	if t.mode == drop {
 		return nil, true
 	}
-	return transition(t.held, t.want)
+	return t.shown.towards(t.want)
+}
+
+// stands takes over what now stands on the topic; nil: nothing.
+func (t *topic) stands(payload []byte) {
+	t.held = payload
+	if payload == nil {
+		t.shown = nil
+		return
+	}
+	t.shown = t.shown.after(payload)
 }
 
 // when is the earliest time for the next message.
@@ -183,9 +194,9 @@ func (p *publisher) hearDiscovery(object string, m topics.Message, now time.Time
 	if bytes.Equal(t.held, m.Payload) {
 		return
 	}
-	t.held = nil
+	t.stands(nil)
 	if len(m.Payload) > 0 {
-		t.held = bytes.Clone(m.Payload)
+		t.stands(bytes.Clone(m.Payload))
 	}
 	t.due = now.Add(quiet)
 	if m.Retained {
@@ -314,7 +325,8 @@ func (p *publisher) send(ctx context.Context, bus Bus, now time.Time) (next time
 		}
 		sent++
 		p.log(t, object)
-		t.held, t.sent, t.due, t.again = payload, now, now.Add(quiet), false
+		t.stands(payload)
+		t.sent, t.due, t.again = now, now.Add(quiet), false
 		if t.todo() {
 			later(t.when())
 		}
@@ -371,20 +383,46 @@ func (p *publisher) standing() []string {
 
 func rank(k kind) int { return slices.Index([]kind{serviceDevice, domainDevice, houseDevice}, k) }
 
-// transition is the message that leads from what stands on a topic towards
-// what should: a component that is no more, or that changed its platform, is
-// sent with a platform alone once, because leaving it out leaves its entity.
-func transition(held, want []byte) (payload []byte, removes bool) {
-	var was, will struct {
+// platforms are the platforms of a device's components in Home Assistant, by key.
+type platforms map[string]string
+
+// read are the components of a discovery message; a gone one has a platform alone.
+func read(payload []byte) (components map[string]map[string]any, ok bool) {
+	var m struct {
 		Components map[string]map[string]any `json:"components"`
 	}
-	if bytes.Equal(held, want) || json.Unmarshal(held, &was) != nil || json.Unmarshal(want, &will) != nil {
+	err := json.Unmarshal(payload, &m)
+	return m.Components, err == nil
+}
+
+// after are the platforms once Home Assistant has heard a message: what it
+// leaves out stays.
+func (p platforms) after(payload []byte) platforms {
+	components, _ := read(payload)
+	all := platforms{}
+	maps.Copy(all, p)
+	for key, c := range components {
+		platform, _ := c["platform"].(string)
+		if len(c) > 1 && platform != "" {
+			all[key] = platform
+		} else {
+			delete(all, key)
+		}
+	}
+	return all
+}
+
+// towards is the message that leads towards what should stand on a topic: a
+// component that is no more, or that changed its platform, is sent with a
+// platform alone once, because leaving it out leaves its entity.
+func (p platforms) towards(want []byte) (payload []byte, removes bool) {
+	components, ok := read(want)
+	if !ok {
 		return want, false
 	}
 	gone := map[string]component{}
-	for key, c := range was.Components {
-		platform, _ := c["platform"].(string)
-		if platform != "" && len(c) > 1 && platform != will.Components[key]["platform"] {
+	for key, platform := range p {
+		if platform != components[key]["platform"] {
 			gone[key] = component{Platform: platform}
 		}
 	}

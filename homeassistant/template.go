@@ -33,6 +33,13 @@ const serviceAttributes = whyPart + `{{ {` + whyKeys + `, 'because': v.because |
 const domainAttributes = whyPart + `{{ {` + whyKeys + `, 'judgement': v.state | default(none), ` +
 	`'since': v.since | default(none)} | to_json }}`
 
+// alertsTemplate reads how many alerts are open. It is no measurement: no
+// graph of it is kept for years.
+const alertsTemplate = `{{ value_json.open | int(none) if value_json is defined else none }}`
+
+const alertsAttributes = `{% set v = value_json if value_json is defined else {} %}` +
+	`{{ {'worst': v.worst | default(none), 'texts': v.texts | default([], true), 'next': v.next | default([], true)} | to_json }}`
+
 // word gives the text in a field when it is one of these.
 func word(name string, words ...string) string {
 	return `{{ value_json.` + name + ` if value_json is defined and value_json.` + name + ` | default('') in ` + list(words...) + ` else none }}`
