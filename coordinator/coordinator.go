@@ -43,7 +43,7 @@ func Filters(s topics.Space) []string {
 	return []string{
 		s.Filter(topics.State), s.Filter(topics.Desired),
 		s.EventFilter("heartbeat"), s.EventFilter("reply"), s.EventFilter("error"),
-		s.Commands(topics.Coordinator), s.ReadyFilter("+"),
+		s.Commands(topics.Coordinator),
 	}
 }
 

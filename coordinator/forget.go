@@ -76,6 +76,7 @@ func (c *Coordinator) forget(ctx context.Context, r topics.Request, name topics.
 	for _, topic := range append(slices.Sorted(maps.Keys(c.left[name])), c.cfg.Space.DesiredServices(name)) {
 		c.empty(ctx, topic)
 	}
+	c.emptyReadiness(ctx, name, now)
 	for _, id := range slices.Sorted(maps.Keys(c.forwards)) {
 		if c.forwards[id].domain == name {
 			c.finish(ctx, id, &topics.Why{Code: "FORGOTTEN", Text: fmt.Sprintf("%s was forgotten", name), Next: "dominion status"})
@@ -90,6 +91,19 @@ func (c *Coordinator) forget(ctx context.Context, r topics.Request, name topics.
 	c.happened(ctx, "forgotten", string(name), topics.Happening{Domain: name, Text: result})
 	c.done(ctx, r, result)
 	c.dirty = true
+}
+
+// emptyReadiness empties what a node's services may have said of their
+// readiness. The coordinator does not hear it: no filter for it would leave
+// out the states of nodes.
+func (c *Coordinator) emptyReadiness(ctx context.Context, name topics.Node, now time.Time) {
+	n := c.house.Node(name)
+	if n == nil {
+		return
+	}
+	for _, s := range slices.Sorted(maps.Keys(n.Services(now))) {
+		c.empty(ctx, c.cfg.Space.ServiceTopic(s, name)+"/ready")
+	}
 }
 
 // strike takes a node out of what the leader's disk remembers.
