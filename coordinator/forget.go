@@ -102,7 +102,7 @@ func (c *Coordinator) emptyReadiness(ctx context.Context, name topics.Node, now 
 		return
 	}
 	for _, s := range slices.Sorted(maps.Keys(n.Services(now))) {
-		c.empty(ctx, c.cfg.Space.ServiceTopic(s, name)+"/ready")
+		c.empty(ctx, c.cfg.Space.ServiceReady(s, name))
 	}
 }
 

@@ -220,7 +220,6 @@ func (b *bus) forgets(t *testing.T, g *gate) leader {
 		time.Sleep(time.Second)
 	}
 	b.says("dominion/attic/state/host", `{"load":0.4}`)
-	b.says("dominion/service/webServer/attic/ready", "start1")
 	b.says("dominion/attic/state/odd/deep/topic", "{}")
 	b.keeps("dominion/service/webServer/attic/ready", "start1")
 	if got := b.summary(t, "webServer"); !slices.Equal(got.Where, []topics.Node{"attic"}) {

@@ -108,7 +108,7 @@ func (c *Coordinator) fold(ctx context.Context, m topics.Message, now time.Time)
 	if c.bury(ctx, owner, class, m, now) {
 		return
 	}
-	if owner != "" && owner != topics.Coordinator && class != topics.Event && class != topics.Desired {
+	if owner != topics.Coordinator && class == topics.State {
 		c.keepTrack(owner, m)
 	}
 	if err := c.house.Apply(m, now); err != nil {

@@ -89,20 +89,16 @@ func (s Space) Parse(topic string) (Address, error) {
 	return a, nil
 }
 
-// Owner is the node that a topic of the house is about, and the topic's class,
-// whether or not the rest is well formed. The data of a service has no class,
-// its owner is the domain that the instance runs on. "" is any other topic.
+// Owner is the node that a topic is below, and the topic's class, whether or
+// not the rest is well formed; "" for any other topic.
 func (s Space) Owner(topic string) (Node, Class) {
 	below, ok := strings.CutPrefix(topic, s.base()+"/")
 	if !ok {
 		return "", ""
 	}
-	levels := strings.SplitN(below, "/", 4)
-	switch {
-	case len(levels) < 3:
+	levels := strings.SplitN(below, "/", 3)
+	if len(levels) < 3 || levels[0] == serviceLevel {
 		return "", ""
-	case levels[0] == serviceLevel:
-		return Node(levels[2]), ""
 	}
 	return Node(levels[0]), Class(levels[1])
 }
