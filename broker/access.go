@@ -234,6 +234,10 @@ func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		pk.PacketID = c.subscribe
 	case packets.Publish:
 		c.fence(cl, pk)
+		if pk.TopicName == lastTopic {
+			c.part()
+			return pk
+		}
 		if pk.FixedHeader.Qos > 0 {
 			// Before the session is settled, its own goroutine sends again
 			// what was in flight: nobody reads acknowledgements then.

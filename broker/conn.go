@@ -119,8 +119,11 @@ func (c *conn) Write(b []byte) (int, error) {
 // The client is expected to close in its turn. TLS has its own word for that;
 // it may take as long as the writes of a client that is stuck.
 func (c *conn) part() {
+	if c.parting.Swap(true) {
+		return
+	}
 	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || c.parting.Swap(true) || half.CloseWrite() != nil {
+	if !ok || half.CloseWrite() != nil {
 		_ = c.Close()
 		return
 	}

@@ -143,6 +143,7 @@ func TestTheLastWordsOfAPlannedShutdownAreHeard(t *testing.T) {
 		if round%2 == 1 {
 			nc = dialTLS(t, s)
 		}
+		t.Logf("round %d: %T", round, nc)
 		held := &heldReader{Conn: nc, held: make(chan struct{})}
 		held.release()
 		p := join(t, held, "busy", nil)

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -89,21 +90,28 @@ func TestAClientThatSendsNothingIsDisconnected(t *testing.T) {
 }
 
 func TestKeepAliveIsClamped(t *testing.T) {
-	t.Parallel()
-	s := start(t, func(o *broker.Options) { o.MaxKeepAlive = time.Second })
-	for _, keepAlive := range []uint16{0, 60, 65535} {
-		will := fmt.Sprintf("will/%d", keepAlive)
-		p := join(t, dial(t, s), "hung", func(pk *packets.Packet) {
-			withWill(will, "lost", true)(pk)
-			pk.ProtocolVersion = 5
-			pk.Connect.Keepalive = keepAlive
-		})
-		if pr := p.connack.Properties; !pr.ServerKeepAliveFlag || pr.ServerKeepAlive != 1 {
-			t.Errorf("keep-alive %d: the client is told %d (%v), want 1", keepAlive, pr.ServerKeepAlive, pr.ServerKeepAliveFlag)
+	synctest.Test(t, func(t *testing.T) {
+		d := lan(t, ours(), func(o *broker.Options) { o.MaxKeepAlive = 10 * time.Second })
+		for _, keepAlive := range []uint16{0, 60, 65535} {
+			will := fmt.Sprintf("dominion/attic/state/%d", keepAlive)
+			began := time.Now()
+			p := join(t, d.plain.dial(elsewhere), "hung", func(pk *packets.Packet) {
+				with(version(5), as("attic", "right"), withWill(will, "lost", true))(pk)
+				pk.Connect.Keepalive = keepAlive
+			})
+			if pr := p.connack.Properties; !pr.ServerKeepAliveFlag || pr.ServerKeepAlive != 10 {
+				t.Errorf("keep-alive %d: the client is told %d (%v), want 10", keepAlive, pr.ServerKeepAlive, pr.ServerKeepAliveFlag)
+			}
+			p.gone()
+			if took := time.Since(began); took != 15*time.Second {
+				t.Errorf("keep-alive %d: gone after %v, want 15s", keepAlive, took)
+			}
+			synctest.Wait()
+			if got := retained(t, d.Server, will)[will]; got != "lost" {
+				t.Errorf("keep-alive %d: will %q, want lost", keepAlive, got)
+			}
 		}
-		p.gone()
-		eventually(t, "its will", func() bool { return retained(t, s, will)[will] == "lost" })
-	}
+	})
 }
 
 func TestAnAnnouncedGiantIsRefusedBeforeItsBufferIsMade(t *testing.T) {

@@ -62,7 +62,7 @@ func hears(t *testing.T, s *broker.Server, p *peer, word string) {
 
 func TestOneOfManyConnectionsWithOneIdSurvives(t *testing.T) {
 	t.Parallel()
-	s := start(t, nil)
+	s := start(t, func(o *broker.Options) { o.TakeoverWait, o.ConnectTimeout = patience, patience })
 	if err := s.AddHook(&lateHook{}); err != nil {
 		t.Fatal(err)
 	}
