@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dominion/broker/client"
+	"dominion/cmd/domain/whereabouts"
 	"dominion/cmd/program"
 	"dominion/device"
 	"dominion/device/host"
@@ -35,7 +36,7 @@ type Link struct {
 // withDefaults fills what a link to one fixed broker does not say.
 func (l Link) withDefaults() Link {
 	if l.Address == nil {
-		l.Address = func() string { return hostPort(l.Broker) }
+		l.Address = func() string { return whereabouts.HostPort(l.Broker) }
 	}
 	if l.Access == nil {
 		l.Access = func(topics.Service) device.Access { return device.Access{URL: withoutLogin(l.Broker)} }
@@ -51,16 +52,25 @@ type Agent struct {
 	ephemeral bool
 }
 
-// New opens the data directory and makes the agent. Its errors are Exits.
+// New opens the data directory and makes the agent. Name and Base of the
+// Config must be set. Its errors are Exits.
 func New(c Config, link Link, log zerolog.Logger) (*Agent, error) {
 	data, err := program.OpenData(c.Data)
 	if err != nil {
 		return nil, &program.Exit{Code: program.CannotRun, Err: err}
 	}
+	a, err := newAgent(c, link, data, log)
+	if err != nil {
+		data.Close()
+	}
+	return a, err
+}
+
+// newAgent makes the agent of an open data directory.
+func newAgent(c Config, link Link, data *program.Data, log zerolog.Logger) (*Agent, error) {
 	link = link.withDefaults()
 	space := topics.Space{Base: c.Base}
-	a := &Agent{data: data}
-	a.device, err = device.New(device.Config{
+	supervisor, err := device.New(device.Config{
 		Name: c.Name, ID: data.ID, Version: program.Version(), Traits: c.Traits, Space: space,
 		ServicesDir: c.ServicesDir, DataDir: c.Data,
 		Loopback: link.Loopback, Address: c.Address,
@@ -69,19 +79,17 @@ func New(c Config, link Link, log zerolog.Logger) (*Agent, error) {
 		Log: log.With().Str("component", "agent").Logger(),
 	})
 	if err != nil {
-		data.Close()
 		return nil, &program.Exit{Code: program.BadUsage, Err: err}
 	}
-	a.bus, err = client.New(client.Options{
+	bus, err := client.New(client.Options{
 		Space: space, Node: c.Name, ID: data.ID,
 		Filters: append(space.NodeFilters(c.Name), space.ReadyFilter(c.Name)),
 		Broker:  link.Broker, Dial: link.Dial, Log: log.With().Str("component", "bus").Logger(),
 	})
 	if err != nil {
-		data.Close()
 		return nil, &program.Exit{Code: program.BadUsage, Err: err}
 	}
-	return a, nil
+	return &Agent{device: supervisor, bus: bus, data: data}, nil
 }
 
 // Close gives the data directory free.
@@ -149,22 +157,6 @@ func withoutLogin(broker string) string {
 	return u.String()
 }
 
-// hostPort is where a broker's URL points, "" when that cannot be read.
-func hostPort(broker string) string {
-	u, err := url.Parse(broker)
-	if err != nil || u.Hostname() == "" {
-		return ""
-	}
-	port := u.Port()
-	if port == "" {
-		port = "1883"
-		if u.Scheme != "mqtt" && u.Scheme != "tcp" {
-			port = "8883" // all others are TLS
-		}
-	}
-	return net.JoinHostPort(u.Hostname(), port)
-}
-
 // LoopbackOnly tells whether a broker is reached from this machine alone, so
 // that loopback addresses are true for all of the house: it is named by one,
 // and does not answer on the addresses that others would use.
@@ -173,10 +165,10 @@ func LoopbackOnly(ctx context.Context, broker string) bool {
 	if err != nil || !loopback(u.Hostname()) {
 		return false
 	}
-	_, port, _ := net.SplitHostPort(hostPort(broker))
+	_, port, _ := net.SplitHostPort(whereabouts.HostPort(broker))
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	if !answers(ctx, hostPort(broker)) {
+	if !answers(ctx, whereabouts.HostPort(broker)) {
 		return false // what cannot be asked is not assumed: the machine's own address is right in both cases
 	}
 	for _, address := range host.Addresses() {

@@ -24,15 +24,19 @@ func Command() *cobra.Command {
 that the house wants here, and reports them. Services are directories below
 services_dir, each with a Makefile whose target start runs it.
 
+It finds the house that this machine has joined (domain join CODE), also when
+the leader has moved. --broker names a broker instead.
+
 SIGTERM and SIGHUP end the agent and keep the services running: the next agent
 adopts them. SIGINT (Ctrl-C) ends the services too. Without a leader the agent keeps
 running what it was told last.
 
-Every setting can stand in a file (--config or DOMAIN_CONFIG_FILE), in the
-environment (DOMAIN_SERVICES_DIR) or in a flag; the flag wins.
+Every setting can stand in a file (--config, DOMAIN_CONFIG_FILE, else
+/etc/dominion/domain.toml), in the environment (DOMAIN_SERVICES_DIR) or in a
+flag; the flag wins.
 
 ` + program.ExitCodes,
-		Example: "  domain --broker mqtt://192.168.1.2:1883 --traits compute,usb-zigbee",
+		Example: "  domain join 4F7K-9QXM-2C\n  domain --broker mqtt://192.168.1.2:1883 --traits compute,usb-zigbee",
 		Args:    cobra.NoArgs,
 		Version: program.Version(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -46,6 +50,7 @@ environment (DOMAIN_SERVICES_DIR) or in a flag; the flag wins.
 	for _, name := range []string{"until-eof", "ephemeral"} {
 		cmd.Flags().Lookup(name).Hidden = true
 	}
+	cmd.AddCommand(joinCommand(), leaveCommand())
 	return cmd
 }
 
@@ -56,18 +61,9 @@ type hiddenFlags struct {
 }
 
 func run(cmd *cobra.Command, hidden hiddenFlags) error {
-	c := Defaults()
-	file, err := program.Load(cmd, &c, "DOMAIN", Settings())
+	l, err := newLife(cmd, hidden)
 	if err != nil {
 		return err
-	}
-	log, err := program.NewLog(cmd.ErrOrStderr(), c.LogLevel)
-	if err := configs.Join(append(c.Check(file), said(file, "log_level", err))...); err != nil {
-		return &program.Exit{Code: program.BadUsage, Err: err}
-	}
-	broker, err := program.BrokerURL(c.Broker, c.Username, c.PasswordFile)
-	if err != nil {
-		return &program.Exit{Code: program.BadUsage, Err: err}
 	}
 	ctx := cmd.Context()
 	if hidden.untilEOF >= 0 {
@@ -75,13 +71,21 @@ func run(cmd *cobra.Command, hidden hiddenFlags) error {
 		ctx, release = program.UntilEOF(ctx, program.Inherited(hidden.untilEOF))
 		defer release()
 	}
-	a, err := New(c, Link{Broker: broker, Loopback: LoopbackOnly(ctx, broker)}, log)
+	return l.live(ctx)
+}
+
+// newLife reads the settings. Its errors are Exits.
+func newLife(cmd *cobra.Command, hidden hiddenFlags) (life, error) {
+	c := Defaults()
+	file, err := program.LoadOwn(cmd, &c, "DOMAIN", Settings())
 	if err != nil {
-		return err
+		return life{}, err
 	}
-	defer a.Close()
-	a.ephemeral = hidden.ephemeral
-	return exit(a.Run(ctx))
+	log, err := program.NewLog(cmd.ErrOrStderr(), c.LogLevel)
+	if err := configs.Join(append(c.Check(file), said(file, "log_level", err))...); err != nil {
+		return life{}, &program.Exit{Code: program.BadUsage, Err: err}
+	}
+	return life{config: c, file: file, hidden: hidden, log: log}, nil
 }
 
 func exit(err error) error {
