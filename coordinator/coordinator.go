@@ -26,6 +26,7 @@ type Config struct {
 	Alerts    map[string]topics.Alert    // open from the start: what the wiring found
 	Gate      Gate                       // nil: nobody joins this house, see "dominion init"
 	Notices   <-chan Notice              // what the wiring finds later; it may be closed
+	Turned    func()                     // called at each turn of the planning loop, every second at the least; may be nil
 	Log       zerolog.Logger
 }
 

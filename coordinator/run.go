@@ -44,6 +44,9 @@ func (c *Coordinator) Run(ctx context.Context, bus Bus) error {
 		}
 	}
 	for {
+		if c.cfg.Turned != nil {
+			c.cfg.Turned()
+		}
 		select {
 		case <-ctx.Done():
 			c.farewell(ctx)

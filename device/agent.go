@@ -214,6 +214,9 @@ func (a *Agent) loop(ctx, work context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		if a.cfg.Turned != nil {
+			a.cfg.Turned()
+		}
 		a.act(work, time.Now())
 		if a.ending && !a.anyAlive() {
 			return

@@ -47,6 +47,9 @@ type Config struct {
 	// Lonely, if not nil, is told when no leader is heard any more, and when
 	// one is again. It must not block.
 	Lonely func(bool)
+	// Turned, if not nil, is called at each turn of the supervising loop: every
+	// 30 s (Timing.Readings) at the least. It must not block.
+	Turned func()
 
 	// Manifest reads a service.toml. Nil: a service that has one is refused.
 	Manifest func(path string) (Manifest, error)

@@ -72,13 +72,15 @@ func ofContract(key string) bool {
 }
 
 // inherited is what services get of the agent's own environment: all but what
-// is the agent's configuration, make's, or one service's.
+// is the agent's configuration, its service manager's word to it, make's, or
+// one service's.
 func inherited(environ []string) []string {
 	var kept []string
 	for _, assignment := range environ {
 		key, _, _ := strings.Cut(assignment, "=")
 		switch {
-		case key == "" || ofContract(key) || key == "MFLAGS" || key == "GNUMAKEFLAGS" || key == "NOTIFY_SOCKET":
+		case key == "" || ofContract(key) || key == "MFLAGS" || key == "GNUMAKEFLAGS":
+		case key == "NOTIFY_SOCKET" || key == "STATE_DIRECTORY" || strings.HasPrefix(key, "WATCHDOG_"):
 		case strings.HasPrefix(key, "MAKE") || strings.HasPrefix(key, "DOMINION_") || strings.HasPrefix(key, "DOMAIN_") || strings.HasPrefix(key, "LISTEN_"):
 		default:
 			kept = append(kept, assignment)

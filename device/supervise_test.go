@@ -160,7 +160,8 @@ func TestWhatIsMissing(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	t.Parallel()
 	h := newHome(t, map[string]string{"lamp": "start:\n\t@env > env.new; mv env.new env; echo $(SERVICE_PORT) > made; exec sleep 1000\n"})
-	h.cfg.Environ = append(os.Environ(), "MAKEFLAGS=-n", "DOMAIN_PASSWORD_FILE=/secret", "SERVICE_old_HOST=1", "HOME=/home/x")
+	h.cfg.Environ = append(os.Environ(), "MAKEFLAGS=-n", "DOMAIN_PASSWORD_FILE=/secret", "SERVICE_old_HOST=1", "HOME=/home/x",
+		"NOTIFY_SOCKET=/run/agent", "WATCHDOG_USEC=1", "STATE_DIRECTORY=/var/lib/agent")
 	h.begin()
 	h.connect()
 	want := run("1")
@@ -183,7 +184,7 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, got[key], value)
 		}
 	}
-	for _, key := range []string{"DOMAIN_PASSWORD_FILE", "SERVICE_old_HOST"} {
+	for _, key := range []string{"DOMAIN_PASSWORD_FILE", "SERVICE_old_HOST", "NOTIFY_SOCKET", "WATCHDOG_USEC", "STATE_DIRECTORY"} {
 		if v, ok := got[key]; ok {
 			t.Errorf("%s is inherited: %q", key, v)
 		}
