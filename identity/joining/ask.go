@@ -1,6 +1,7 @@
 package joining
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
@@ -72,7 +73,7 @@ func (n *newcomer) ask(ctx context.Context) (asked, error) {
 // await asks again and again until the owner has decided. The network may fail
 // for as long as the leader holds a place for who does not ask.
 func (n *newcomer) await(ctx context.Context, session string) ([]byte, error) {
-	turn := time.NewTicker(pollEach)
+	turn := time.NewTicker(cmp.Or(n.poll, pollEach))
 	defer turn.Stop()
 	heard := time.Now()
 	for {
@@ -83,6 +84,7 @@ func (n *newcomer) await(ctx context.Context, session string) ([]byte, error) {
 		}
 		answer, err := post[boxAnswer](ctx, n.caller, waitPath, waitQuestion{current(), session})
 		var no *Refusal
+		var garbled *strange
 		switch {
 		case err == nil && len(answer.Box) > 0:
 			return answer.Box, nil
@@ -90,7 +92,7 @@ func (n *newcomer) await(ctx context.Context, session string) ([]byte, error) {
 			return nil, n.broken(errors.New("no papers"))
 		case err == nil:
 			heard = time.Now()
-		case ctx.Err() != nil, errors.As(err, &no), time.Since(heard) > pollMissed:
+		case ctx.Err() != nil, errors.As(err, &no), errors.As(err, &garbled), time.Since(heard) > pollMissed:
 			return nil, err
 		}
 	}

@@ -31,7 +31,10 @@ type attempt struct {
 	node   topics.Node
 	id     topics.MachineID
 	offers []offer
-	picked *offer // once proven
+	shares [][]byte
+	// Once proven:
+	picked *offer
+	salt   []byte
 }
 
 // offer is a run of CPace for an open invitation.
@@ -53,6 +56,12 @@ func messageOf(share, associated []byte) []byte { return lvCat(share, associated
 // associatedWith is sent with the leader's share for the invitation at an index.
 func associatedWith(session string, index int) []byte {
 	return lvCat([]byte(session), []byte{byte(index)})
+}
+
+// saltOf makes the boxes depend on the shares and proofs of all invitations,
+// those of other codes included: nothing that was sent can be altered unnoticed.
+func saltOf(shares, proofs [][]byte) []byte {
+	return append(lvCat(shares...), lvCat(proofs...)...)
 }
 
 func (d *Door) start(v visit, q startQuestion) (startAnswer, error) {
@@ -90,9 +99,10 @@ func (d *Door) offer(v visit, q startQuestion, open []Invitation) (startAnswer, 
 		if err != nil {
 			return startAnswer{}, &refusal{Why: BadRequest, node: q.Node, id: q.ID, err: err}
 		}
-		answer.Shares = append(answer.Shares, side.share)
+		a.shares = append(a.shares, side.share)
 		a.offers = append(a.offers, offer{i.Code, key, cpaceProof(q.Sid, key, theirs), cpaceProof(q.Sid, key, ours)})
 	}
+	answer.Shares = a.shares
 	return answer, d.keepAttempt(v, answer.Session, a)
 }
 
@@ -134,7 +144,7 @@ func (d *Door) prove(v visit, q proveQuestion) (proveAnswer, error) {
 	if index < 0 {
 		return proveAnswer{}, wrongCode(a, left)
 	}
-	a.picked = &a.offers[index]
+	a.picked, a.salt = &a.offers[index], saltOf(a.shares, q.Proofs)
 	return proveAnswer{current(), index, a.picked.ours}, d.keepAttempt(v, q.Session, a)
 }
 
@@ -154,7 +164,7 @@ func (d *Door) finish(v visit, q finishQuestion) (boxAnswer, error) {
 	if a.picked == nil {
 		return boxAnswer{}, &refusal{Why: BadRequest, node: a.node, id: a.id, err: errors.New("the end before the proof")}
 	}
-	plain, err := unseal(a.picked.key, nil, requestBox, q.Session, q.Box)
+	plain, err := unseal(a.picked.key, a.salt, requestBox, q.Session, q.Box)
 	var wish request
 	if err == nil {
 		err = json.Unmarshal(plain, &wish)
@@ -162,7 +172,7 @@ func (d *Door) finish(v visit, q finishQuestion) (boxAnswer, error) {
 	if err != nil {
 		return boxAnswer{}, &refusal{Why: BadRequest, node: a.node, id: a.id, err: err}
 	}
-	box, err := sealOutcome(a.picked.key, nil, answerBox, q.Session, d.redeem(v, a, wish.Request))
+	box, err := sealOutcome(a.picked.key, a.salt, answerBox, q.Session, d.redeem(v, a, wish.Request))
 	return boxAnswer{version: current(), Box: box}, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"time"
 
 	"dominion/identity"
 	"dominion/topics"
@@ -24,6 +25,8 @@ type Options struct {
 	// one key that used it, so a join can only be repeated with the same. nil:
 	// a new one that is not kept.
 	Key []byte
+
+	poll time.Duration // between questions of Ask; 0: pollEach
 }
 
 // newcomer is a machine at a door.
@@ -48,11 +51,11 @@ func Join(ctx context.Context, o Options) (*identity.Membership, error) {
 		return nil, err
 	}
 	defer n.caller.close()
-	session, key, err := n.prove(ctx, code)
+	p, err := n.prove(ctx, code)
 	if err != nil {
 		return nil, err
 	}
-	return n.finish(ctx, session, key)
+	return n.finish(ctx, p)
 }
 
 // arrive makes the request, and asks whose door it is.
@@ -104,18 +107,24 @@ func (n *newcomer) hello(ctx context.Context) (helloAnswer, error) {
 	return house, nil
 }
 
+// proven is a session in which both sides have shown that they have the code.
+type proven struct {
+	session   string
+	key, salt []byte
+}
+
 // prove finds the invitation that the code is of, and shows the leader that we
 // have it, and has the leader show the same.
-func (n *newcomer) prove(ctx context.Context, code Code) (session string, key []byte, err error) {
+func (n *newcomer) prove(ctx context.Context, code Code) (proven, error) {
 	sid := make([]byte, sidBytes)
 	rand.Read(sid)
 	side := newCPaceSide(string(code), channel(n.Node, n.ID, n.house.House, n.house.Name), sid)
 	start, err := post[startAnswer](ctx, n.caller, startPath, startQuestion{current(), sid, n.Node, n.ID, side.share})
 	if err != nil {
-		return "", nil, err
+		return proven{}, err
 	}
 	if len(start.Shares) == 0 || len(start.Shares) > MaxInvitations {
-		return "", nil, n.broken(fmt.Errorf("%d shares", len(start.Shares)))
+		return proven{}, n.broken(fmt.Errorf("%d shares", len(start.Shares)))
 	}
 	own := messageOf(side.share, nil)
 	question := proveQuestion{version: current(), Session: start.Session}
@@ -124,36 +133,36 @@ func (n *newcomer) prove(ctx context.Context, code Code) (session string, key []
 		theirs := messageOf(share, associatedWith(start.Session, index))
 		key, err := side.key(share, own, theirs)
 		if err != nil {
-			return "", nil, n.broken(err)
+			return proven{}, n.broken(err)
 		}
 		keys, expected = append(keys, key), append(expected, cpaceProof(sid, key, theirs))
 		question.Proofs = append(question.Proofs, cpaceProof(sid, key, own))
 	}
 	answer, err := post[proveAnswer](ctx, n.caller, provePath, question)
 	if err != nil {
-		return "", nil, err
+		return proven{}, err
 	}
 	if answer.Pick < 0 || answer.Pick >= len(keys) || !hmac.Equal(answer.Proof, expected[answer.Pick]) {
-		return "", nil, n.broken(errors.New("the leader does not prove that it has the code"))
+		return proven{}, n.broken(errors.New("the leader does not prove that it has the code"))
 	}
-	return start.Session, keys[answer.Pick], nil
+	return proven{start.Session, keys[answer.Pick], saltOf(start.Shares, question.Proofs)}, nil
 }
 
 // finish hands over the request and takes the papers.
-func (n *newcomer) finish(ctx context.Context, session string, key []byte) (*identity.Membership, error) {
+func (n *newcomer) finish(ctx context.Context, p proven) (*identity.Membership, error) {
 	plain, err := json.Marshal(request{n.request})
 	if err != nil {
 		return nil, err
 	}
-	box, err := seal(key, nil, requestBox, session, plain)
+	box, err := seal(p.key, p.salt, requestBox, p.session, plain)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := post[boxAnswer](ctx, n.caller, finishPath, finishQuestion{current(), session, box})
+	answer, err := post[boxAnswer](ctx, n.caller, finishPath, finishQuestion{current(), p.session, box})
 	if err != nil {
 		return nil, err
 	}
-	plain, err = unseal(key, nil, answerBox, session, answer.Box)
+	plain, err = unseal(p.key, p.salt, answerBox, p.session, answer.Box)
 	if err != nil {
 		return nil, n.broken(err)
 	}

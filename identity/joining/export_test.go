@@ -1,6 +1,10 @@
 package joining
 
-import "github.com/gtank/ristretto255"
+import (
+	"time"
+
+	"github.com/gtank/ristretto255"
+)
 
 // What the tests of the draft's vectors and the codes need to see.
 
@@ -35,3 +39,9 @@ func ScalarMultVerify(scalar, share []byte) ([]byte, error) {
 func WordsOf(transcript []byte) string { return wordsOf(transcript) }
 
 const WordList = wordList
+
+// Impatient asks the leader more often than a machine does.
+func Impatient(o Options) Options {
+	o.poll = 10 * time.Millisecond
+	return o
+}

@@ -262,6 +262,9 @@ func (d *Door) reveal(v visit, q revealQuestion) (revealAnswer, error) {
 }
 
 func (a asking) guest(v visit, q revealQuestion) (*guest, error) {
+	if len(q.Nonce) != nonceBytes {
+		return nil, errors.New("a nonce of another length")
+	}
 	if _, err := requestKey(q.Request); err != nil {
 		return nil, err
 	}
