@@ -31,6 +31,7 @@ type Link struct {
 	Address func() string                      // the broker's host:port as it is known now; nil: Broker's
 	Access  func(topics.Service) device.Access // of the services; nil: Broker, without a login
 	Lonely  func(bool)                         // told when no leader is heard any more, and when one is again; may be nil
+	Turned  func()                             // called at each turn of the supervising loop; may be nil
 }
 
 // withDefaults fills what a link to one fixed broker does not say.
@@ -74,7 +75,7 @@ func newAgent(c Config, link Link, data *program.Data, log zerolog.Logger) (*Age
 		Name: c.Name, ID: data.ID, Version: program.Version(), Traits: c.Traits, Space: space,
 		ServicesDir: c.ServicesDir, DataDir: c.Data,
 		Loopback: link.Loopback, Address: c.Address,
-		House: link.House, Broker: link.Address, Access: link.Access, Lonely: link.Lonely,
+		House: link.House, Broker: link.Address, Access: link.Access, Lonely: link.Lonely, Turned: link.Turned,
 		Manifest: Manifest, Environ: os.Environ(),
 		Log: log.With().Str("component", "agent").Logger(),
 	})

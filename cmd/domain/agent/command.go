@@ -6,6 +6,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -71,6 +72,13 @@ func run(cmd *cobra.Command, hidden hiddenFlags) error {
 		ctx, release = program.UntilEOF(ctx, program.Inherited(hidden.untilEOF))
 		defer release()
 	}
+	watchdog := program.NewWatchdog(l.log)
+	l.turned = watchdog.Loop("supervisor")
+	beside, end := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { watchdog.Run(beside, "supervises this machine's services") })
+	defer watching.Wait()
+	defer end()
 	return l.live(ctx)
 }
 

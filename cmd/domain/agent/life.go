@@ -39,6 +39,7 @@ type life struct {
 	config Config
 	file   *configs.File
 	hidden hiddenFlags
+	turned func() // called at each turn of the supervising loop
 	log    zerolog.Logger
 }
 
@@ -76,7 +77,7 @@ func (l life) once(ctx context.Context) error {
 		return err
 	}
 	lonely := newLoneliness(c.Name, data.ID, m, way)
-	link.Lonely = lonely.lonely.Store
+	link.Lonely, link.Turned = lonely.lonely.Store, l.turned
 	a, err := newAgent(c, link, data, l.log)
 	if err != nil {
 		return err
