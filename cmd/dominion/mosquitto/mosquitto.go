@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"dominion/topics"
 )
@@ -18,15 +19,28 @@ type Login struct {
 	Who   []topics.Identity // all that it is in the house; nodes and services have names
 }
 
+// CheckForeign tells why a topic cannot be given as one of another program,
+// with all below it, or nil.
+func CheckForeign(space topics.Space, topic string) error {
+	holds := func(ours string) bool { return strings.HasPrefix(ours, topic+"/") }
+	switch {
+	case strings.ContainsFunc(topic, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) || strings.HasSuffix(topic, "/"):
+		return fmt.Errorf("%q cannot stand in an acl_file", topic)
+	case !space.Foreign(topic) || !space.Foreign(topic+"/x"), holds(space.All()), holds(space.HADevice("x")):
+		return fmt.Errorf("%q is not another program's topic (write one such as zigbee2mqtt, without wildcards)", topic)
+	}
+	return nil
+}
+
 // Rules is the acl_file of a house for these logins; those of one user are
-// taken together. Others are the topics of other programs that operators and
+// taken together. Foreign are the topics of other programs that operators and
 // Home Assistant may write too, such as zigbee2mqtt: each with all below it.
-func Rules(space topics.Space, house string, logins []Login, others []string) string {
+func Rules(space topics.Space, house string, logins []Login, foreign []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, head, house)
 	for _, l := range merged(logins) {
 		fmt.Fprintf(&b, "\n# %s\nuser %s\n", l.About, l.User)
-		for _, line := range lines(space, l.Who, others) {
+		for _, line := range lines(space, l.Who, foreign) {
 			b.WriteString(line + "\n")
 		}
 	}
@@ -92,7 +106,7 @@ type rule struct {
 	clearing    bool // to write is granted for the sake of clearing
 }
 
-func lines(space topics.Space, who []topics.Identity, others []string) []string {
+func lines(space topics.Space, who []topics.Identity, foreign []string) []string {
 	var rules []rule
 	add := func(r rule) {
 		i := slices.IndexFunc(rules, func(o rule) bool { return o.filter == r.filter })
@@ -109,7 +123,7 @@ func lines(space topics.Space, who []topics.Identity, others []string) []string 
 			add(rule{filter: f, write: true})
 		}
 		if g.Foreign {
-			for _, topic := range others {
+			for _, topic := range foreign {
 				add(rule{filter: topic + "/#", write: true})
 			}
 		}

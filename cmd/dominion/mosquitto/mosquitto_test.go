@@ -179,6 +179,19 @@ func clears(who []topics.Identity) bool {
 	return who[0].Role == topics.RoleNode || who[0].Role == topics.RoleCoordinator
 }
 
+func TestWhatIsForeign(t *testing.T) {
+	space := topics.Space{Base: "home/dominion"}
+	for topic, want := range map[string]bool{
+		"zigbee2mqtt": true, "tasmota/cmnd": true, "homeassistant/sensor": true, "home/other": true, "home/dominion2": true,
+		"home": false, "home/dominion": false, "home/dominion/attic": false, "homeassistant": false, "homeassistant/device": false,
+		"homeassistant/device/x": false, "": false, "#": false, "a/+": false, "$SYS": false, "a b": false, "a\nuser eve": false, "a/": false,
+	} {
+		if err := mosquitto.CheckForeign(space, topic); (err == nil) != want {
+			t.Errorf("%q: %v", topic, err)
+		}
+	}
+}
+
 func TestTheFileFollowsTheSpace(t *testing.T) {
 	got := mosquitto.Rules(topics.Space{Base: "home/dominion", Prefix: "ha"}, "x", household(), nil)
 	for _, line := range strings.Split(got, "\n") {
