@@ -40,7 +40,7 @@ Begin with:  dominion demo      a whole house on this machine, to look at
 	add(look, statusCommand(), whyCommand(), lookupCommand(), watchCommand())
 	add(act, addCommand(), reloadCommand())
 	add(act, verbCommands()...)
-	add(more, checkCommand(), exampleCommand(), versionCommand())
+	add(more, checkCommand(), exampleCommand(), aclCommand(), versionCommand())
 	cmd.SetHelpCommandGroupID(more)
 	cmd.SetCompletionCommandGroupID(more)
 	return cmd
