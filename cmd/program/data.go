@@ -136,7 +136,9 @@ func machineID(path string) (topics.MachineID, error) {
 	return topics.MachineID(id), WriteFile(path, []byte(id+"\n"))
 }
 
-// WriteFile writes a file whole or not at all, and flushes it to the disk.
+// WriteFile writes a file whole or not at all, and flushes it to the disk. What
+// root writes belongs to whoever has the directory: a program that runs as a
+// user of its own must be able to read what was typed with sudo.
 func WriteFile(path string, content []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -144,6 +146,9 @@ func WriteFile(path string, content []byte) error {
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(content)
+	if err == nil {
+		err = giveToOwnerOf(filepath.Dir(path), f)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -154,4 +159,15 @@ func WriteFile(path string, content []byte) error {
 		err = os.Rename(f.Name(), path)
 	}
 	return err
+}
+
+func giveToOwnerOf(dir string, f *os.File) error {
+	info, err := os.Stat(dir)
+	if err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+		return f.Chown(int(owner.Uid), int(owner.Gid))
+	}
+	return nil
 }

@@ -62,8 +62,12 @@ func configDirs() []string {
 
 // DataDir is where Dominion keeps what must outlive a restart, and below it a
 // part's own: root's is /var/lib/dominion, that of others dominion in UserData.
-// Root's is in UserData too when XDG_DATA_HOME says where that is.
+// Root's is in UserData too when XDG_DATA_HOME says where that is. In a systemd
+// unit it is the unit's own StateDirectory, which is already the part's.
 func DataDir(below ...string) (string, error) {
+	if dir := os.Getenv("STATE_DIRECTORY"); filepath.IsAbs(dir) {
+		return dir, nil
+	}
 	root := systemData
 	if os.Geteuid() != 0 || os.Getenv("XDG_DATA_HOME") != "" {
 		dir, err := UserData()

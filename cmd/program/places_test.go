@@ -85,6 +85,7 @@ func TestPlaces(t *testing.T) {
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", "")
 	t.Setenv("XDG_DATA_HOME", "")
+	t.Setenv("STATE_DIRECTORY", "")
 	data, config := filepath.Join(home, ".local", "share", "dominion", "domain"), filepath.Join(home, ".config", "dominion", "domain.toml")
 	if os.Geteuid() == 0 {
 		data, config = "/var/lib/dominion/domain", "/etc/dominion/domain.toml"
@@ -98,5 +99,9 @@ func TestPlaces(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", filepath.Join(home, "data"))
 	if got, err := program.DataDir(); err != nil || got != filepath.Join(home, "data", "dominion") {
 		t.Errorf("data is in %s, %v", got, err)
+	}
+	t.Setenv("STATE_DIRECTORY", "/srv/domain")
+	if got, err := program.DataDir("domain"); err != nil || got != "/srv/domain" {
+		t.Errorf("a unit's data is in %s, %v", got, err)
 	}
 }

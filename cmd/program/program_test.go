@@ -114,6 +114,28 @@ func TestOpenData(t *testing.T) {
 	}
 }
 
+func TestWriteFileGivesWhatRootWritesToTheDirectorysOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	dir := t.TempDir()
+	const uid, gid = 12345, 23456
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "file")
+	if err := program.WriteFile(path, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owner := info.Sys().(*syscall.Stat_t); owner.Uid != uid || owner.Gid != gid || info.Mode() != 0o600 {
+		t.Errorf("the file is %d:%d's, %v", owner.Uid, owner.Gid, info.Mode())
+	}
+}
+
 func TestOpenDataRefuses(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
