@@ -38,7 +38,7 @@ Begin with:  dominion demo      a whole house on this machine, to look at
 	add(run, demo.Command(), serveCommand(), agent.Command())
 	cmd.AddCommand(demo.ServiceCommand())
 	add(look, statusCommand(), whyCommand(), lookupCommand(), watchCommand())
-	add(act, addCommand(), reloadCommand())
+	add(act, addCommand(), reloadCommand(), inviteCommand(), joinWindowCommand(), acceptCommand(), rejectCommand(), userCommand())
 	add(act, verbCommands()...)
 	add(more, checkCommand(), exampleCommand(), aclCommand(), versionCommand())
 	cmd.SetHelpCommandGroupID(more)
