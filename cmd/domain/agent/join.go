@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -118,9 +117,6 @@ func (j join) newcomer(code joining.Code) (joining.Options, error) {
 	}
 	var err error
 	if o.ID, err = program.MachineID(j.config.Data); err != nil {
-		return o, &program.Exit{Code: program.CannotRun, Err: err}
-	}
-	if err = j.papers.Own(filepath.Join(j.config.Data, "machine-id")); err != nil {
 		return o, &program.Exit{Code: program.CannotRun, Err: err}
 	}
 	if o.Key, err = joining.KeepKey(j.config.Data); err != nil {

@@ -56,7 +56,9 @@ func newHouse(t *testing.T, id topics.HouseID) *house {
 	h.at = listener.Addr().String()
 	server := &http.Server{Handler: h.door, ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(tls.NewListener(listener, h.TLS(func() []string { return []string{"127.0.0.1"} }))) }()
+	go func() {
+		served <- server.Serve(tls.NewListener(listener, h.TLS(func() []string { return []string{"127.0.0.1"} })))
+	}()
 	t.Cleanup(func() { server.Close(); <-served })
 	return h
 }

@@ -112,7 +112,7 @@ func (p Papers) locked(do func() error) error {
 		return err
 	}
 	defer lock.Close() // gives the lock free
-	if err := p.Own(path); err != nil {
+	if err := p.own(path); err != nil {
 		return err
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
@@ -121,9 +121,9 @@ func (p Papers) locked(do func() error) error {
 	return do()
 }
 
-// Own gives a file that root made to whoever the directory belongs to: the agent
+// own gives a file that root made to whoever the directory belongs to: the agent
 // may run as another user.
-func (p Papers) Own(path string) error {
+func (p Papers) own(path string) error {
 	info, err := os.Stat(string(p))
 	if err != nil {
 		return err
