@@ -10,10 +10,11 @@ import (
 // address is where a broker listens, and the login.
 type address struct {
 	host           string // host:port
+	secure         bool   // over TLS
 	user, password string
 }
 
-const wantAddress = "want mqtt://host:1883, or mqtt://user:password@host:1883"
+const wantAddress = "want mqtt://host:1883, over TLS mqtts://host:8883, with a login mqtt://user:password@host:1883"
 
 // parseAddress reads a broker's URL. Its errors never show the password.
 func parseAddress(text string) (address, error) {
@@ -25,23 +26,35 @@ func parseAddress(text string) (address, error) {
 		return address{}, errors.New("the broker's address cannot be read (" + wantAddress +
 			"; write other characters of a password as %XX)")
 	}
+	port, known := usualPort(u.Scheme)
 	switch {
-	case u.Scheme == "mqtts" || u.Scheme == "ssl" || u.Scheme == "tls":
-		return address{}, fmt.Errorf("broker %s: TLS is not spoken yet (%s)", u.Redacted(), wantAddress)
-	case u.Scheme != "mqtt" && u.Scheme != "tcp" || u.Hostname() == "":
+	case !known || u.Hostname() == "":
 		return address{}, fmt.Errorf("broker %s is no MQTT address (%s)", u.Redacted(), wantAddress)
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
 		return address{}, fmt.Errorf("broker %s has more than a host and a port (%s)", u.Redacted(), wantAddress)
 	}
-	port := u.Port()
-	if port == "" {
-		port = "1883"
+	secure := port == securePort
+	if u.Port() != "" {
+		port = u.Port()
 	}
 	password, _ := u.User.Password()
 	if password != "" && u.User.Username() == "" {
 		return address{}, fmt.Errorf("broker %s has a password without a user (%s)", u.Host, wantAddress)
 	}
-	return address{net.JoinHostPort(u.Hostname(), port), u.User.Username(), password}, nil
+	return address{net.JoinHostPort(u.Hostname(), port), secure, u.User.Username(), password}, nil
+}
+
+const plainPort, securePort = "1883", "8883"
+
+// usualPort is that of a scheme we speak.
+func usualPort(scheme string) (port string, known bool) {
+	switch scheme {
+	case "mqtt", "tcp":
+		return plainPort, true
+	case "mqtts", "ssl", "tls":
+		return securePort, true
+	}
+	return "", false
 }
 
 // String is for logs and errors: no login.

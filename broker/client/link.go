@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
-	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"dominion/topics"
 )
@@ -57,7 +55,7 @@ func (c *Client) connect(ctx context.Context, sid topics.Sid, running *sync.Wait
 			return nil, err
 		}
 		l.conn = newWire(conn)
-		l.stop = context.AfterFunc(ctx, func() { conn.Close() })
+		l.stop = context.AfterFunc(ctx, func() { l.conn.raw.Close() })
 		return l.conn, nil
 	})
 	l.paho = mqtt.NewClient(options)
@@ -109,49 +107,6 @@ func (c *Client) pahoOptions(sid topics.Sid, l *link) *mqtt.ClientOptions {
 		o.SetBinaryWill(c.Space.Presence(c.Node), will, 1, true)
 	}
 	return o
-}
-
-func (c *Client) open(ctx context.Context) (net.Conn, error) {
-	if c.Dial != nil {
-		return c.Dial(ctx)
-	}
-	dialer := net.Dialer{Timeout: connectTime}
-	return dialer.DialContext(ctx, "tcp", c.broker.host)
-}
-
-// explain says in plain words why the broker did not let us in.
-func (c *Client) explain(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
-		who := "no login was given"
-		if c.broker.user != "" {
-			who = fmt.Sprintf("as user %q", c.broker.user)
-		}
-		return fmt.Errorf("the broker at %s refused the login (%s): check user and password in mqtt://user:password@host, and the broker's access rules", c.broker, who)
-	case errors.Is(err, packets.ErrorRefusedIDRejected):
-		return fmt.Errorf("the broker at %s refused the client id %q: allow it there, or choose a shorter base and name", c.broker, c.clientID)
-	case errors.Is(err, packets.ErrorRefusedBadProtocolVersion):
-		return fmt.Errorf("the broker at %s does not speak MQTT 3.1.1: enable it there", c.broker)
-	case errors.Is(err, packets.ErrorRefusedServerUnavailable):
-		return fmt.Errorf("the broker at %s says it is unavailable: look at its log", c.broker)
-	}
-	var network *net.OpError
-	if errors.As(err, &network) && network.Op == "dial" {
-		return fmt.Errorf("no broker answers at %s (%w): is it running, and is that its address?", c.broker, plain(err))
-	}
-	return fmt.Errorf("connect to the broker at %s: %w", c.broker, plain(err))
-}
-
-// plain takes the addresses out of a network error: with their changing ports
-// the same trouble would look new each time.
-func plain(err error) error {
-	var network *net.OpError
-	if errors.As(err, &network) {
-		return network.Err
-	}
-	return err
 }
 
 func (c *Client) subscribeAll(l *link, sid topics.Sid) error {

@@ -34,7 +34,8 @@ func TestNew(t *testing.T) {
 		{"a host without a scheme", func(o *client.Options) { o.Broker = "127.0.0.1:1883" }, "want mqtt://host:1883"},
 		{"a name without a scheme", func(o *client.Options) { o.Broker = "nas:1883" }, "want mqtt://host:1883"},
 		{"http", func(o *client.Options) { o.Broker = "http://nas" }, "want mqtt://host:1883"},
-		{"TLS", func(o *client.Options) { o.Broker = "mqtts://nas" }, "TLS is not spoken yet"},
+		{"TLS", func(o *client.Options) { o.Broker = "mqtts://nas" }, ""},
+		{"TLS without a host", func(o *client.Options) { o.Broker = "mqtts://" }, "mqtts://host:8883"},
 		{"a path", func(o *client.Options) { o.Broker = "mqtt://nas/house" }, "more than a host and a port"},
 		{"a password alone", func(o *client.Options) { o.Broker = "mqtt://:secret@nas" }, "password without a user"},
 		{"a bad password", func(o *client.Options) { o.Broker = "mqtt://u:secret%@nas" }, "%XX"},
@@ -269,7 +270,7 @@ func TestRefusedByTheBroker(t *testing.T) {
 		want           string
 	}{
 		"a wrong password": {"mqtt://me:secret@nas", "a", refuses(4), `nas:1883 refused the login (as user "me"): check user and password`},
-		"no login":         {"mqtt://nas", "a", refuses(5), `nas:1883 refused the login (no login was given): check user and password`},
+		"no login":         {"mqtt://nas", "a", refuses(5), `nas:1883 refused the login (no login was given): a machine gets one by joining the house (dominion invite there, domain join CODE here)`},
 		"a client id":      {"mqtt://nas", "a", refuses(2), `refused the client id "dominion.reader.`},
 		"an old broker":    {"mqtt://nas", "a", refuses(1), "does not speak MQTT 3.1.1"},
 		"a busy broker":    {"mqtt://nas", "a", refuses(3), "says it is unavailable"},

@@ -71,13 +71,17 @@ func (r *room) start(t testing.TB, b *testBroker, o client.Options, times client
 	if dial == nil {
 		dial = b.dial
 	}
-	o.Broker = b.url
-	o.Dial = func(ctx context.Context) (net.Conn, error) {
-		conn, err := dial(ctx)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.conn = conn
-		return conn, err
+	if o.Broker == "" {
+		o.Broker = b.url
+	}
+	if dial != nil { // else the client's own
+		o.Dial = func(ctx context.Context) (net.Conn, error) {
+			conn, err := dial(ctx)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.conn = conn
+			return conn, err
+		}
 	}
 	var err error
 	if r.client, err = client.NewTimed(o, times); err != nil {

@@ -1,10 +1,13 @@
 package client
 
 import (
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -18,6 +21,8 @@ import (
 // a node that said goodbye be sent.
 type wire struct {
 	net.Conn
+	raw     net.Conn      // what is below TLS, else the same: closed without a word that could have to wait
+	heard   bool          // something was read
 	parting atomic.Int64  // how long Close waits for the broker's, in nanoseconds
 	ended   chan struct{} // closed when nothing more can be read
 
@@ -25,10 +30,18 @@ type wire struct {
 }
 
 func newWire(c net.Conn) *wire {
-	return &wire{Conn: c, ended: make(chan struct{})}
+	w := &wire{Conn: c, raw: c, ended: make(chan struct{})}
+	if t, ok := c.(*tls.Conn); ok {
+		w.raw = t.NetConn()
+	}
+	return w
 }
 
-var errClosed = errors.New("closed at this end")
+var (
+	errClosed = errors.New("closed at this end")
+	errTLS    = errors.New("TLS is spoken there")
+	errSilent = errors.New("it ended the connection before it answered")
+)
 
 func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
@@ -38,7 +51,23 @@ func (w *wire) Read(b []byte) (int, error) {
 	if errors.Is(err, net.ErrClosed) {
 		err = errClosed
 	}
+	if !w.heard {
+		w.heard = true
+		return w.first(b[:n], err)
+	}
 	return n, err
+}
+
+// first tells by the first thing that comes whether a broker is there at all.
+func (w *wire) first(b []byte, err error) (int, error) {
+	const alert = 21
+	switch {
+	case len(b) > 0 && b[0] == alert:
+		return 0, errTLS
+	case len(b) == 0 && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
+		return 0, errSilent
+	}
+	return len(b), err
 }
 
 func (w *wire) Write(b []byte) (int, error) {
@@ -65,7 +94,7 @@ func (w *wire) Close() error {
 			case <-time.After(d):
 			}
 		}
-		err = w.Conn.Close()
+		err = w.raw.Close()
 	})
 	return err
 }
