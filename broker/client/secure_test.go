@@ -194,10 +194,7 @@ func TestTroubleWithTLS(t *testing.T) {
 				asks := asker(t, &testBroker{}, topics.Space{}, func(o *client.Options) {
 					o.Broker, o.Filters, o.Dial, o.TLS = c.broker, []string{"a"}, nil, c.tls
 				})
-				_, err := asks.Ask(t.Context(), client.Command{Node: "attic", Method: "ping", Subject: "host"})
-				if err == nil {
-					t.Fatal("no error")
-				}
+				err := trouble(t, asks)
 				for _, want := range c.want {
 					if !strings.Contains(err.Error(), want) {
 						t.Errorf("%v, want %q", err, want)
@@ -222,10 +219,27 @@ func TestTheConfigurationsOwnJudgementIsKept(t *testing.T) {
 		o.Broker, o.Filters, o.Dial = "mqtts://"+secure, []string{"a"}, nil
 		o.TLS = &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(tls.ConnectionState) error { return foreign }}
 	})
-	_, err := asks.Ask(t.Context(), client.Command{Node: "attic", Method: "ping", Subject: "host"})
+	err := trouble(t, asks)
 	if !errors.Is(err, foreign) || !strings.Contains(err.Error(), "the broker at "+secure+": it belongs to house 3f9a") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// trouble is why there is no link, once the first try has ended.
+func trouble(t *testing.T, c *client.Client) error {
+	t.Helper()
+	var err error
+	eventually(t, func() string {
+		_, err = c.Ask(t.Context(), client.Command{Node: "attic", Method: "ping", Subject: "host"})
+		if err == nil {
+			t.Fatal("there is a link")
+		}
+		if strings.HasSuffix(err.Error(), client.ErrDown.Error()) {
+			return "not said why: " + err.Error()
+		}
+		return ""
+	})
+	return err
 }
 
 // demanding listens for TLS with certificates of an authority that nobody has.
