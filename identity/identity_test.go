@@ -338,7 +338,7 @@ func TestUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	ann, err := h.Password("ann", "correct horse")
-	if err != nil || ann.Name != "user ann" || ann.Who != (topics.Identity{Role: topics.RoleOperator}) {
+	if err != nil || ann.Name != "user ann" || ann.Who != (topics.Identity{Role: topics.RoleOperator, Name: "ann"}) {
 		t.Errorf("ann: %+v, %v", ann, err)
 	}
 	if plug, err := h.Password("plug1", "battery staple"); err != nil || plug.Who.Name != "plug1" {

@@ -169,11 +169,7 @@ func (h *House) Password(name, password string) (topics.Account, error) {
 }
 
 func userAccount(name string, u user) topics.Account {
-	who := topics.Identity{Role: u.Role}
-	if u.Role == topics.RoleNode || u.Role == topics.RoleService {
-		who.Name = name
-	}
-	return topics.Account{Name: "user " + name, Who: who, Key: digest(u.Hash)}
+	return topics.Account{Name: "user " + name, Who: topics.Identity{Role: u.Role, Name: name}, Key: digest(u.Hash)}
 }
 
 // machineLogin is the login of a node or a service. Known tells that the name

@@ -350,7 +350,8 @@ func FuzzParse(f *testing.F) {
 		if back := space.Format(a); back != topic {
 			t.Errorf("Format(Parse(%q)) = %q", topic, back)
 		}
-		if space.MayWrite(topics.Identity{Role: topics.RoleViewer}, topic) {
+		harmless := a.Node == topics.Reader || a == topics.Address{Node: topics.Coordinator, Class: topics.Command, Kind: "ping", Subject: "host"}
+		if space.MayWrite(topics.Identity{Role: topics.RoleViewer}, topic) && !harmless {
 			t.Errorf("a viewer may write %q", topic)
 		}
 	})

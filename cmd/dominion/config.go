@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -50,7 +49,7 @@ func defaults() config {
 	t := coordinator.DefaultTiming()
 	return config{
 		Name: "dominion", Base: topics.DefaultBase, Prefix: topics.DefaultPrefix,
-		ServicesDir: agent.ServicesDir, Listen: []string{"127.0.0.1:1883"},
+		ServicesDir: agent.ServicesDir, Listen: []string{"127.0.0.1:1883"}, ListenTLS: []string{},
 		Anonymous: []topics.Role{topics.RoleViewer}, Logins: loginsShared,
 		LostAfter: t.LostAfter, BootGrace: t.BootGrace, LogLevel: "info",
 	}
@@ -122,11 +121,11 @@ func (c *config) check(file *configs.File) (*coordinator.Catalogue, error) {
 		}
 	}
 	if c.Data == "" {
-		dir, err := program.UserData()
+		dir, err := program.DataDir()
 		if err != nil {
 			fault("data", "%w", err)
 		}
-		c.Data = filepath.Join(dir, "dominion")
+		c.Data = dir
 	}
 	catalogue, faults := coordinator.NewCatalogue(c.Services)
 	for _, f := range faults {

@@ -7,7 +7,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"time"
+	"slices"
+	"strings"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -27,12 +29,15 @@ type leader struct {
 	config    config
 	catalogue *coordinator.Catalogue
 	hidden    hiddenFlags
+	reload    func() (*coordinator.Catalogue, error)
 	log       zerolog.Logger
 
-	data     *program.Data
-	broker   *broker.Server // nil: the house has its own
-	url      string         // of the broker, with its login
-	refusals chan broker.Refusal
+	data   *program.Data
+	gate   *gate
+	broker *broker.Server // nil: the house has its own
+	url    string         // of the broker, with its login
+	https  net.Listener   // nil: no machine can join
+	house  atomic.Value   // topics.HouseID, once this leader has announced it
 
 	coordinator *coordinator.Coordinator
 	leads       *client.Client
@@ -50,13 +55,22 @@ func (l *leader) open(ctx context.Context) (err error) {
 	if l.data, err = program.OpenData(l.config.Data); err != nil {
 		return &program.Exit{Code: program.CannotRun, Err: err}
 	}
+	if err := l.openGate(); err != nil {
+		return err
+	}
 	alerts := map[string]topics.Alert{}
 	if l.config.Broker != "" {
 		l.url, err = program.BrokerURL(l.config.Broker, l.config.Username, l.config.PasswordFile)
 		if err != nil {
 			return &program.Exit{Code: program.BadUsage, Err: err}
 		}
+		if err := l.keepOperator(); err != nil {
+			return &program.Exit{Code: program.CannotRun, Err: err}
+		}
 	} else if err := l.openBroker(alerts); err != nil {
+		return err
+	}
+	if err := l.openDoor(); err != nil {
 		return err
 	}
 	if err := l.openCoordinator(alerts); err != nil {
@@ -66,27 +80,16 @@ func (l *leader) open(ctx context.Context) (err error) {
 }
 
 func (l *leader) openBroker(alerts map[string]topics.Alert) error {
-	l.refusals = make(chan broker.Refusal, 64)
 	server, err := broker.Open(broker.Options{
-		Listen: l.config.Listen, Data: l.data.Path, Rules: l.config.space(),
-		// Until there are users, whoever is on this machine may do what its
-		// owner, his Home Assistant and the house's nodes and services may.
-		Anonymous: []topics.Identity{
-			{Role: topics.RoleOperator}, {Role: topics.RoleHomeAssistant}, {Role: topics.RoleNode}, {Role: topics.RoleService},
-		},
-		AllowInsecure: l.config.AllowInsecure,
-		Log:           l.component("broker"),
-		Refused: func(r broker.Refusal) {
-			select {
-			case l.refusals <- r:
-			default: // there are enough of them to tell
-			}
-		},
+		Listen: l.config.Listen, ListenTLS: l.config.ListenTLS, TLS: l.gate.accounts.TLS(l.names),
+		Data: l.data.Path, Rules: l.config.space(),
+		Accounts: l.gate.accounts, Anonymous: l.config.anonymous(), AllowInsecure: l.config.AllowInsecure,
+		Log: l.component("broker"), Refused: l.gate.refused,
 	})
 	if err != nil {
 		return &program.Exit{Code: program.CannotRun, Err: err}
 	}
-	l.broker = server
+	l.broker, l.gate.broker = server, server
 	if aside := l.broker.Recovered(); aside != "" {
 		alerts["store-corrupt"] = topics.Alert{
 			Severity: topics.SeverityWarning,
@@ -94,7 +97,13 @@ func (l *leader) openBroker(alerts map[string]topics.Alert) error {
 			Next:     "look at the disk, then delete that file",
 		}
 	}
-	l.url = addressOf(l.broker.Addrs())
+	if l.url = addressOf(l.broker.Addrs()); l.url == "" {
+		l.url = strings.Replace(addressOf(l.broker.TLSAddrs()), "mqtt:", "mqtts:", 1)
+	}
+	// Who finds the address finds the login too.
+	if err := l.keepOperator(); err != nil {
+		return &program.Exit{Code: program.CannotRun, Err: err}
+	}
 	return program.WriteFile(l.addressFile(), []byte(l.url+"\n"))
 }
 
@@ -127,7 +136,7 @@ func (l *leader) openCoordinator(alerts map[string]topics.Alert) error {
 	l.coordinator, err = coordinator.New(coordinator.Config{
 		Space: l.config.space(), ID: l.data.ID, House: topics.HouseID(l.hidden.house), Name: l.config.Name, Version: program.Version(), Data: l.data.Path,
 		Catalogue: l.catalogue, Timing: coordinator.Timing{LostAfter: l.config.LostAfter, BootGrace: l.config.BootGrace},
-		Alerts: alerts, Log: l.component("coordinator"),
+		Alerts: alerts, Gate: l.gate, Notices: l.gate.notices, Reload: l.reload, Log: l.component("coordinator"),
 	})
 	if err != nil {
 		return &program.Exit{Code: program.CannotRun, Err: err}
@@ -162,7 +171,7 @@ func (l *leader) openAgent(ctx context.Context) error {
 
 // onLoopback tells whether our broker is reached from this machine alone.
 func (l *leader) onLoopback() bool {
-	for _, address := range l.config.Listen {
+	for _, address := range slices.Concat(l.config.Listen, l.config.ListenTLS) {
 		if host, _, err := net.SplitHostPort(address); err != nil || !isLoopback(host) {
 			return false
 		}
@@ -190,6 +199,9 @@ func (l *leader) pipe(who topics.Identity) func(context.Context) (net.Conn, erro
 func (l *leader) close() {
 	if l.agent != nil {
 		l.agent.Close()
+	}
+	if l.https != nil {
+		l.https.Close()
 	}
 	if l.data != nil {
 		if l.broker != nil {
@@ -222,8 +234,10 @@ func (l *leader) run(ctx context.Context) error {
 	if l.agent != nil {
 		rooms.Go(func() error { return l.supervise(ctx) })
 	}
-	if l.broker != nil {
-		rooms.Go(func() error { return l.tellRefusals(ctx) })
+	rooms.Go(func() error { return l.gate.run(ctx) })
+	rooms.Go(func() error { return l.announce(ctx) })
+	if l.https != nil {
+		rooms.Go(func() error { return l.serveDoor(ctx) })
 	}
 	err := rooms.Wait()
 	lower()
@@ -248,6 +262,7 @@ func (l *leader) bridge(ctx context.Context) error {
 	if house == "" || err != nil {
 		return err
 	}
+	l.house.Store(house)
 	b := homeassistant.New(homeassistant.Config{
 		Space: l.config.space(), Version: program.Version(), House: house, Ephemeral: l.hidden.ephemeral,
 		Log: l.component("homeassistant"),
@@ -287,31 +302,4 @@ func (l *leader) announced(ctx context.Context) (topics.HouseID, error) {
 			}
 		}
 	})
-}
-
-// tellRefusals logs what the broker refused, the same at most every ten minutes.
-func (l *leader) tellRefusals(ctx context.Context) error {
-	const again, most = 10 * time.Minute, 1000
-	type offence struct {
-		what          broker.Deed
-		client, topic string
-	}
-	told := map[offence]time.Time{}
-	log := l.component("broker")
-	for {
-		select {
-		case r := <-l.refusals:
-			o := offence{r.What, r.Client, r.Topic}
-			if last, ok := told[o]; ok && time.Since(last) < again {
-				continue
-			}
-			if len(told) >= most {
-				clear(told)
-			}
-			told[o] = time.Now()
-			log.Warn().Str("what", string(r.What)).Str("client", r.Client).Str("from", r.Remote).Str("topic", r.Topic).Str("why", r.Why).Msg("refused")
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }

@@ -9,21 +9,19 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"dominion/broker/client"
-	"dominion/cmd/dominion/screen"
 	"dominion/cmd/program"
 	"dominion/configs"
 	"dominion/coordinator"
-	"dominion/topics"
-	"dominion/topics/house"
 )
 
 // operatorFile is where the operator's login is, in the leader's data and in
 // that of the user who typed sudo dominion init: an mqtt URL.
 const operatorFile = "operator"
+
+// identityDir is where who belongs to the house is kept, in the leader's data.
+const identityDir = "identity"
 
 // local is the house whose leader this machine has: what its file says.
 type local struct {
@@ -53,7 +51,7 @@ func loadLocal(cmd *cobra.Command) (*local, error) {
 }
 
 // identityDir is where the house's identity is.
-func (l *local) identityDir() string { return filepath.Join(l.Data, "identity") }
+func (l *local) identityDir() string { return filepath.Join(l.Data, identityDir) }
 
 // leads tells whether a leader has the data directory now: it holds a lock.
 // What cannot be looked at is taken for one that runs.
@@ -72,7 +70,7 @@ func (l *local) dial(cmd *cobra.Command) (*line, error) {
 	if err != nil {
 		return nil, &program.Exit{Code: program.BadUsage, Err: err}
 	}
-	return connect(cmd, broker, l.space(), stateFilters)
+	return connect(cmd, to{url: broker}, l.space(), stateFilters)
 }
 
 // operatorURL is the broker with the operator's login, where dominion init
@@ -95,24 +93,6 @@ func (l *local) operatorURL() (string, error) {
 		}
 	}
 	return u.String(), nil
-}
-
-// connect is dial, for a broker that is known.
-func connect(cmd *cobra.Command, broker string, space topics.Space, filters func(topics.Space) []string) (*line, error) {
-	l := &line{space: space, broker: program.Redacted(broker), out: cmd.OutOrStdout(), ping: make(chan error, 1)}
-	l.style = screen.Style{Colour: program.Colour(l.out), Width: program.Columns(l.out)}
-	l.house = house.New(space)
-	var err error
-	l.Client, err = client.New(client.Options{Space: space, Filters: filters(space), Broker: broker, Log: zerolog.Nop()})
-	if err != nil {
-		return nil, &program.Exit{Code: program.BadUsage, Err: err}
-	}
-	l.open(cmd.Context())
-	if err := l.synced(cmd.Context()); err != nil {
-		l.hangUp()
-		return nil, err
-	}
-	return l, nil
 }
 
 // denied makes of an error about a file one that says sudo, where that helps.

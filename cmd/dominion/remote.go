@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -34,13 +36,15 @@ type remote struct {
 	PasswordFile string      `toml:"password_file"`
 	Base         topics.Base `toml:"base"`
 	Prefix       string      `toml:"prefix"`
+	CA           string      `toml:"ca"`
 }
 
 func remoteSettings() []program.Setting {
 	return []program.Setting{
-		{Key: "broker", Kind: "address", Help: "the house's broker, default mqtt://127.0.0.1:1883; also DOMINION_BROKER"},
+		{Key: "broker", Kind: "address", Help: "the house's broker, default that of this machine; also DOMINION_BROKER"},
 		{Key: "username", Kind: "name", Help: "the login for the broker"},
 		{Key: "password_file", Kind: "file", Help: "a file whose first line is the password"},
+		{Key: "ca", Kind: "file", Help: "the house's authority (house.crt), for a broker with TLS (mqtts://)"},
 		{Key: "base", Kind: "topic", Help: "the first level of the house's topics, default dominion"},
 		{Key: "prefix", Kind: "topic", Help: "Home Assistant's discovery prefix, default homeassistant"},
 	}
@@ -72,6 +76,7 @@ type line struct {
 	*client.Client
 	space  topics.Space
 	broker string // for people
+	locked string // a file with this machine's login that this user may not read
 	house  *house.House
 	out    io.Writer
 	style  screen.Style
@@ -86,18 +91,35 @@ const defaultBroker = "mqtt://127.0.0.1:1883"
 // dial connects, and returns when all that is retained was heard. Its error
 // is an Exit with NoAnswer when the broker cannot be reached.
 func dial(cmd *cobra.Command, filters func(topics.Space) []string) (*line, error) {
-	r := remote{Broker: defaultBroker}
+	var r remote
 	if _, err := program.Load(cmd, &r, "DOMINION", remoteSettings()); err != nil {
 		return nil, err
 	}
-	url, err := program.BrokerURL(r.Broker, r.Username, r.PasswordFile)
+	url, locked, err := r.url()
 	if err != nil {
 		return nil, &program.Exit{Code: program.BadUsage, Err: err}
 	}
-	l := &line{space: topics.Space{Base: r.Base, Prefix: r.Prefix}, broker: program.Redacted(url), out: cmd.OutOrStdout(), ping: make(chan error, 1)}
+	authority, err := authorityTLS(r.CA)
+	if err != nil {
+		return nil, &program.Exit{Code: program.BadUsage, Err: err}
+	}
+	return connect(cmd, to{url, locked, authority}, topics.Space{Base: r.Base, Prefix: r.Prefix}, filters)
+}
+
+// to is a broker that a command connects to.
+type to struct {
+	url    string // with its login
+	locked string // a file with a login that this user may not read
+	tls    *tls.Config
+}
+
+// connect is dial, for a broker that is known.
+func connect(cmd *cobra.Command, at to, space topics.Space, filters func(topics.Space) []string) (*line, error) {
+	l := &line{space: space, broker: bare(at.url), locked: at.locked, out: cmd.OutOrStdout(), ping: make(chan error, 1)}
 	l.style = screen.Style{Colour: program.Colour(l.out), Width: program.Columns(l.out)}
-	l.house = house.New(l.space)
-	l.Client, err = client.New(client.Options{Space: l.space, Filters: filters(l.space), Broker: url, Log: zerolog.Nop()})
+	l.house = house.New(space)
+	var err error
+	l.Client, err = client.New(client.Options{Space: space, Filters: filters(space), Broker: at.url, TLS: at.tls, Log: zerolog.Nop()})
 	if err != nil {
 		return nil, &program.Exit{Code: program.BadUsage, Err: err}
 	}
@@ -107,6 +129,21 @@ func dial(cmd *cobra.Command, filters func(topics.Space) []string) (*line, error
 		return nil, err
 	}
 	return l, nil
+}
+
+// url is the broker's address with a login: what was given, else what a leader
+// on this machine has left for its command line. Locked is a file that would
+// have the login, and may not be read.
+func (r remote) url() (url, locked string, err error) {
+	url, err = program.BrokerURL(r.Broker, r.Username, r.PasswordFile)
+	if user, _ := loginOf(url); err != nil || user != "" {
+		return url, "", err
+	}
+	login, locked := localLogin(url)
+	if login != "" {
+		return login, "", nil
+	}
+	return cmp.Or(url, defaultBroker), locked, nil
 }
 
 // open runs the connection until hangUp, and asks the coordinator for a sign
@@ -160,6 +197,9 @@ func (l *line) unreachable(err error) error {
 	text = strings.TrimPrefix(text, client.ErrDown.Error()+": ")
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		text += " (start one: dominion serve; or name another: --broker)"
+	}
+	if l.locked != "" {
+		text += fmt.Sprintf(" (this machine's login is in %s, which you may not read: try sudo)", l.locked)
 	}
 	return program.Fail(program.NoAnswer, "%s", text)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dominion/cmd/program"
+	"dominion/coordinator"
 	"dominion/topics"
 )
 
@@ -55,7 +56,7 @@ type hiddenFlags struct {
 
 func serve(cmd *cobra.Command, hidden hiddenFlags) error {
 	c := defaults()
-	file, err := program.Load(cmd, &c, "DOMINION", settings())
+	file, err := program.LoadOwn(cmd, &c, "DOMINION", settings())
 	if err != nil {
 		return err
 	}
@@ -78,16 +79,30 @@ func serve(cmd *cobra.Command, hidden hiddenFlags) error {
 			return program.Fail(program.BadUsage, "--house: %w", err)
 		}
 	}
-	l := &leader{config: c, catalogue: catalogue, hidden: hidden, log: log}
+	l := &leader{config: c, catalogue: catalogue, hidden: hidden, reload: func() (*coordinator.Catalogue, error) { return readCatalogue(cmd) }, log: log}
 	if err := l.open(ctx); err != nil {
 		return err
 	}
 	defer l.close()
+	if err := l.firstLogin(cmd.ErrOrStderr()); err != nil {
+		return &program.Exit{Code: program.CannotRun, Err: err}
+	}
 	l.welcome(cmd.ErrOrStderr(), file.Path())
 	if err := l.run(ctx); err != nil {
 		return &program.Exit{Code: program.CannotRun, Err: err}
 	}
 	return nil
+}
+
+// readCatalogue reads the configuration again, and takes the services from it:
+// the rest holds from the next start.
+func readCatalogue(cmd *cobra.Command) (*coordinator.Catalogue, error) {
+	c := defaults()
+	file, err := program.LoadOwn(cmd, &c, "DOMINION", settings())
+	if err != nil {
+		return nil, err
+	}
+	return c.check(file)
 }
 
 // welcome says where the house is, and what to do next when there is little in it.

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"dominion/cmd/program"
+	"dominion/device/host"
+	"dominion/identity"
+	"dominion/identity/joining"
+	"dominion/topics"
+)
+
+// openGate reads who belongs to the house, or makes the house's identity if
+// this leader is new.
+func (l *leader) openGate() error {
+	dir := filepath.Join(l.data.Path, identityDir)
+	accounts, err := identity.Open(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		accounts, err = identity.Create(dir, l.config.Name)
+	}
+	if err != nil {
+		return &program.Exit{Code: program.CannotRun, Err: err}
+	}
+	l.gate = newGate(accounts, l.component("gate"))
+	l.gate.door = joining.NewDoor(joining.DoorOptions{
+		House: accounts, Dir: dir, Handout: l.handout, Tell: l.gate.happened, Log: l.component("door"),
+	})
+	return nil
+}
+
+// openDoor binds the HTTPS port.
+func (l *leader) openDoor() error {
+	if l.config.HTTPS == "" {
+		return nil
+	}
+	listener, err := net.Listen("tcp", l.config.HTTPS)
+	if err != nil {
+		return program.Fail(program.CannotRun, "listen for machines that join: %w (is another program there? choose another https)", err)
+	}
+	l.https = listener
+	return nil
+}
+
+// serveDoor answers at the HTTPS port until ctx ends.
+func (l *leader) serveDoor(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.Handle("/join/", l.gate.door)
+	mux.Handle("/renew", l.gate.door)
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintf(w, "This is the leader of the Dominion house %q.\nA machine joins it with a code: dominion invite here, domain join CODE there.\n", l.config.Name)
+	})
+	server := &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10,
+		ErrorLog:       log.New(io.Discard, "", 0), // what strangers do to the port is no news
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(tls.NewListener(l.https, l.gate.accounts.TLS(l.names))) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve the HTTPS port: %w", err)
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if server.Shutdown(ctx) != nil {
+		server.Close()
+	}
+	<-ended
+	return nil
+}
+
+// names are what this machine may be called by those who look at the names in
+// a certificate.
+func (l *leader) names() []string {
+	names := append([]string{"localhost", "127.0.0.1", "::1"}, host.Addresses()...)
+	if name, err := os.Hostname(); err == nil {
+		short, _, _ := strings.Cut(name, ".")
+		names = append(names, name, short+".local")
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// handout is what a machine that joins is given, beside its own keys. An
+// address without a host is this machine's, as the newcomer reaches it.
+func (l *leader) handout() (joining.Handout, error) {
+	house, _ := l.house.Load().(topics.HouseID)
+	if house == "" {
+		return joining.Handout{}, errors.New("the leader has just started and does not lead yet: try again in some seconds")
+	}
+	h := joining.Handout{House: house, Name: l.config.Name, Base: l.config.Base, Door: ":" + port(l.https.Addr()), Logins: loginsOwn}
+	if l.broker != nil {
+		url, open := l.lanURL()
+		if !open {
+			return joining.Handout{}, errors.New(`the house's broker listens on the leader's machine only: put listen_tls = [":8883"] into its configuration and restart it`)
+		}
+		h.Broker = url
+		return h, nil
+	}
+	h.Broker, h.Logins = bare(l.url), l.config.Logins
+	if h.Logins == loginsShared && l.config.NodeUsername != "" {
+		login, err := program.BrokerURL("mqtt://x", l.config.NodeUsername, l.config.NodePasswordFile)
+		if err != nil {
+			return joining.Handout{}, fmt.Errorf("the login for nodes: %w", err)
+		}
+		h.Username, h.Password = loginOf(login)
+	}
+	return h, nil
+}
+
+// lanURL is how other machines reach our broker: with TLS if it listens so.
+func (l *leader) lanURL() (url string, open bool) {
+	for _, a := range l.broker.TLSAddrs() {
+		if !isLoopback(hostOf(a)) {
+			return "mqtts://:" + port(a), true
+		}
+	}
+	for _, a := range l.broker.Addrs() {
+		if !isLoopback(hostOf(a)) {
+			return "mqtt://:" + port(a), true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"dominion/broker"
+	"dominion/coordinator"
+	"dominion/identity"
+	"dominion/identity/joining"
+	"dominion/topics"
+)
+
+// gate is who may come in: the house's accounts, the door at which machines
+// join, and the connections of those who no longer belong. It is the
+// coordinator's Gate, and tells it what happens there.
+type gate struct {
+	accounts *identity.House
+	door     *joining.Door
+	broker   *broker.Server // nil: the house has its own
+	notices  chan coordinator.Notice
+	refusals chan broker.Refusal
+	missed   atomic.Int64 // refusals that nobody had the time to hear
+	log      zerolog.Logger
+}
+
+const noticesAtOnce = 64
+
+func newGate(accounts *identity.House, log zerolog.Logger) *gate {
+	return &gate{
+		accounts: accounts, log: log,
+		notices:  make(chan coordinator.Notice, noticesAtOnce),
+		refusals: make(chan broker.Refusal, noticesAtOnce),
+	}
+}
+
+// Forget takes a node's key and logins from it, and ends its connections and
+// those of its services.
+func (g *gate) Forget(node topics.Node) error {
+	joined := slices.ContainsFunc(g.accounts.Nodes(), func(n identity.Node) bool { return n.Name == node })
+	user := slices.ContainsFunc(g.accounts.Users(), func(u identity.User) bool {
+		return u.Name == string(node) && u.Role == topics.RoleNode
+	})
+	var err error
+	switch {
+	case joined:
+		err = g.accounts.Forget(node)
+	case user: // a microdomain
+		err = g.accounts.RemoveUser(string(node))
+	default:
+		err = coordinator.ErrNoAccount
+	}
+	g.expel()
+	return err
+}
+
+// Accept lets a machine in that asks in the join window.
+func (g *gate) Accept(node topics.Node) error { return g.door.Accept(node) }
+
+// Reject turns away a machine that asks in the join window.
+func (g *gate) Reject(node topics.Node) error { return g.door.Reject(node) }
+
+// Window opens the join window; 0 closes it.
+func (g *gate) Window(lasts time.Duration) error {
+	g.door.Window(lasts)
+	return nil
+}
+
+func (g *gate) expel() {
+	if g.broker == nil {
+		return
+	}
+	if n := g.broker.Expel(g.accounts.Stands); n > 0 {
+		g.log.Info().Int("connections", n).Msg("connections ended: their logins no longer stand")
+	}
+}
+
+// refused is told of refusals in the goroutines of clients.
+func (g *gate) refused(r broker.Refusal) {
+	select {
+	case g.refusals <- r:
+	default:
+		g.missed.Add(1) // there are enough of them to tell
+	}
+}
+
+// run tells the coordinator what is refused, and looks each second whether the
+// command line has taken a login away.
+func (g *gate) run(ctx context.Context) error {
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	told := offences{}
+	for {
+		select {
+		case r := <-g.refusals:
+			if n, ok := told.judge(r, time.Now()); ok {
+				g.log.Warn().Str("what", string(r.What)).Str("client", r.Client).Str("account", r.Account).
+					Str("from", r.Remote).Str("topic", r.Topic).Str("why", r.Why).Msg("refused")
+				g.tell(n)
+			}
+		case <-look.C:
+			g.expel()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// tell hands a notice to the coordinator; when that one does not take any, the
+// log has it.
+func (g *gate) tell(n coordinator.Notice) {
+	select {
+	case g.notices <- n:
+	default:
+		g.log.Warn().Str("alert", n.ID).Msg("the coordinator takes no more notices")
+	}
+}
+
+// happened tells of what happens at the door.
+func (g *gate) happened(h joining.Happening) {
+	g.log.Info().Str("what", h.What).Str("domain", string(h.Node)).Str("from", h.Remote).Msg(h.Text)
+	g.tell(doorNotice(h))
+}
+
+// doorNotice is what the house shows of a happening at the door.
+func doorNotice(h joining.Happening) coordinator.Notice {
+	n := coordinator.Notice{What: h.What, Subject: string(h.Node), Text: h.Text}
+	switch h.What {
+	case "asks":
+		n.ID, n.For = "join-"+string(h.Node), 2*time.Minute // it asks again and again
+		n.Alert = &topics.Alert{Severity: topics.SeverityInfo, Text: h.Text, Next: h.Next, About: string(h.Node)}
+	case "refused":
+		n.ID, n.For = "refused-join-"+slug(withoutPort(h.Remote)), alertLasts
+		n.Alert = &topics.Alert{Severity: topics.SeverityWarning, Text: h.Text, Next: h.Next}
+		n.Subject = slug(withoutPort(h.Remote))
+	default: // it is settled
+		n.ID = "join-" + string(h.Node)
+	}
+	return n
+}
+
+// offences are the refusals that were told lately, so that a client which does
+// the same again and again is one line.
+type offences map[offence]time.Time
+
+type offence struct {
+	what          broker.Deed
+	client, topic string
+}
+
+const (
+	alertLasts   = 10 * time.Minute // after the last refusal that was told
+	tellAgain    = time.Minute
+	mostOffences = 1000
+)
+
+// judge makes the notice of a refusal, unless the same was told just now.
+func (o offences) judge(r broker.Refusal, now time.Time) (coordinator.Notice, bool) {
+	id, client := "refused-"+slug(r.Client), r.Client
+	if r.What == broker.Connecting || r.What == broker.Willing && r.Account == "" {
+		// Who is not let in can call himself anything.
+		id, client = "refused-"+slug(withoutPort(r.Remote)), withoutPort(r.Remote)
+	}
+	key := offence{r.What, client, r.Topic}
+	if last, ok := o[key]; ok && now.Sub(last) < tellAgain {
+		return coordinator.Notice{}, false
+	}
+	if len(o) >= mostOffences {
+		clear(o)
+	}
+	o[key] = now
+	text := refusalText(r)
+	return coordinator.Notice{
+		ID: id, For: alertLasts, What: "refused", Subject: strings.TrimPrefix(id, "refused-"), Text: text,
+		Alert: &topics.Alert{Severity: topics.SeverityWarning, Text: text, Next: refusalRemedy(r)},
+	}, true
+}
+
+func refusalText(r broker.Refusal) string {
+	who := fmt.Sprintf("client %.60q", r.Client)
+	if r.Account != "" {
+		who += " (" + r.Account + ")"
+	}
+	who += " from " + withoutPort(r.Remote)
+	const longest = 120
+	topic := r.Topic
+	if len(topic) > longest {
+		topic = topic[:longest] + "…"
+	}
+	switch r.What {
+	case broker.Connecting:
+		return fmt.Sprintf("%s was not let in: %s", who, r.Why)
+	case broker.Willing:
+		return fmt.Sprintf("%s was not let in with its last will on %s: %s", who, topic, r.Why)
+	case broker.Subscribing:
+		return fmt.Sprintf("%s may not read %s: %s", who, topic, r.Why)
+	}
+	return fmt.Sprintf("%s may not write to %s: %s", who, topic, r.Why)
+}
+
+func refusalRemedy(r broker.Refusal) string {
+	if r.What == broker.Connecting || r.Account == "" {
+		return "if it is yours: dominion invite (a machine) or dominion user add (anything else)"
+	}
+	return "if it should: dominion user list shows who has which role"
+}
+
+// slug is a name on the bus for a client id or an address.
+func slug(s string) string {
+	name := strings.Trim(strings.Map(func(r rune) rune {
+		if r < 0x80 && topics.CheckName(string(r)) == nil || r == '_' || r == '-' {
+			return r
+		}
+		return '-'
+	}, s), "-_")
+	if name == "" {
+		return "unnamed"
+	}
+	const longest = 40
+	return strings.TrimRight(name[:min(len(name), longest)], "-_")
+}
+
+// withoutPort is an address without its port.
+func withoutPort(remote string) string {
+	if h, _, err := net.SplitHostPort(remote); err == nil {
+		return h
+	}
+	return remote
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"dominion/cmd/program"
+	"dominion/identity"
+	"dominion/topics"
+)
+
+// operatorName is the user that the local command line is.
+const operatorName = "operator"
+
+// keepOperator writes the operator's file: with the login that is in it while
+// that stands, else with a new one.
+func (l *leader) keepOperator() error {
+	path := filepath.Join(l.data.Path, operatorFile)
+	if l.broker == nil {
+		return program.WriteFile(path, []byte(l.url+"\n"))
+	}
+	user, password := "", ""
+	if written, err := readOperator(path); err == nil {
+		user, password = loginOf(written)
+	}
+	known := slices.ContainsFunc(l.gate.accounts.Users(), func(u identity.User) bool {
+		return u.Name == operatorName && u.Role == topics.RoleOperator
+	})
+	if !known || user != operatorName || password == "" {
+		password = identity.NewPassword()
+		if err := l.gate.accounts.SetUser(operatorName, topics.RoleOperator, password); err != nil {
+			return fmt.Errorf("make the login of this machine's command line: %w", err)
+		}
+	}
+	u, err := url.Parse(l.url)
+	if err != nil {
+		return err
+	}
+	u.User = url.UserPassword(operatorName, password)
+	return program.WriteFile(path, []byte(u.String()+"\n"))
+}
+
+// firstLogin makes the login for Home Assistant when the broker is opened to
+// others for the first time, and says it once.
+func (l *leader) firstLogin(w io.Writer) error {
+	if l.broker == nil || l.config.AllowInsecure {
+		return nil
+	}
+	if _, open := l.lanURL(); !open {
+		return nil
+	}
+	others := slices.ContainsFunc(l.gate.accounts.Users(), func(u identity.User) bool { return u.Name != operatorName })
+	if others {
+		return nil
+	}
+	const name = "homeassistant"
+	password := identity.NewPassword()
+	if err := l.gate.accounts.SetUser(name, topics.RoleHomeAssistant, password); err != nil {
+		return fmt.Errorf("make the first login: %w", err)
+	}
+	fmt.Fprintf(w, `A login for Home Assistant was made. It is shown only now:
+  user %s   password %s   (another: dominion user password %s)
+`, name, password, name)
+	return nil
+}
+
+// operatorFiles are where the login of a leader on this machine may be.
+func operatorFiles() []string {
+	var all []string
+	if dir, err := os.UserConfigDir(); err == nil {
+		all = append(all, filepath.Join(dir, "dominion", operatorFile))
+	}
+	if dir, err := program.DataDir(); err == nil {
+		all = append(all, filepath.Join(dir, operatorFile))
+	}
+	return append(all, filepath.Join("/var/lib/dominion", operatorFile))
+}
+
+// localLogin is the broker's address with the login of a leader on this
+// machine: of any, or of the one that listens at address. Locked is a file
+// that is there and may not be read.
+func localLogin(address string) (login, locked string) {
+	for _, path := range operatorFiles() {
+		written, err := readOperator(path)
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			locked = path
+		case err == nil && (address == "" || sameBroker(address, written)):
+			return written, ""
+		}
+	}
+	return "", locked
+}
+
+func readOperator(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	if _, err := url.Parse(line); err != nil {
+		return "", fmt.Errorf("%s holds no address", path) // never the line: it has a password
+	}
+	return line, nil
+}
+
+func sameBroker(a, b string) bool {
+	x, errX := url.Parse(a)
+	y, errY := url.Parse(b)
+	return errX == nil && errY == nil && x.Hostname() == y.Hostname() && portOfURL(a) == portOfURL(b)
+}
+
+func loginOf(broker string) (user, password string) {
+	u, err := url.Parse(broker)
+	if err != nil || u.User == nil {
+		return "", ""
+	}
+	password, _ = u.User.Password()
+	return u.User.Username(), password
+}
+
+// bare is a broker's address without its login.
+func bare(broker string) string {
+	u, err := url.Parse(broker)
+	if err != nil {
+		return ""
+	}
+	u.User = nil
+	return u.String()
+}
+
+func portOfURL(broker string) string {
+	u, err := url.Parse(broker)
+	switch {
+	case err != nil:
+		return ""
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "mqtts" || u.Scheme == "ssl" || u.Scheme == "tls":
+		return "8883"
+	}
+	return "1883"
+}
+
+func port(a net.Addr) string {
+	_, p, _ := net.SplitHostPort(a.String())
+	return p
+}
+
+func hostOf(a net.Addr) string {
+	h, _, _ := net.SplitHostPort(a.String())
+	return h
+}
+
+func number(port string) int {
+	n, _ := strconv.Atoi(port)
+	return n
+}
+
+// authorityTLS trusts the authority in a file, and no other.
+func authorityTLS(path string) (*tls.Config, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the authority's certificate: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate (copy house.crt from a machine of the house)", path)
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}
