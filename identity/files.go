@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,11 +11,12 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"time"
 )
 
 // longestFile bounds what is read: a house has tens of nodes, not thousands.
 const longestFile = 4 << 20
+
+var errTooLong = errors.New("it is longer than 4 MiB")
 
 func readBounded(path string) ([]byte, error) {
 	f, err := os.Open(path)
@@ -22,9 +24,13 @@ func readBounded(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return readAll(f)
+}
+
+func readAll(f *os.File) ([]byte, error) {
 	content, err := io.ReadAll(io.LimitReader(f, longestFile+1))
 	if err == nil && len(content) > longestFile {
-		err = fmt.Errorf("%s is longer than %d MiB", path, longestFile>>20)
+		err = errTooLong
 	}
 	return content, err
 }
@@ -43,19 +49,50 @@ func writeWhole(path string, content []byte, mode fs.FileMode) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	_, written := f.Write(content)
-	if err := errors.Join(written, f.Chmod(mode), giveTo(f, dir), f.Sync(), f.Close()); err != nil {
+	if err := fill(f, content, mode, dir); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
+	return syncDirectory(dir)
+}
+
+// fill writes a file, flushes and closes it.
+func fill(f *os.File, content []byte, mode fs.FileMode, dir string) error {
+	_, err := f.Write(content)
+	if err == nil {
+		err = f.Chmod(mode)
+	}
+	if err == nil {
+		err = giveTo(f, dir)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+func syncDirectory(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// giveDirectory gives a new directory to whoever has the one that it is in.
+func giveDirectory(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return giveTo(d, filepath.Dir(dir))
 }
 
 func giveTo(f *os.File, dir string) error {
@@ -75,12 +112,8 @@ func giveTo(f *os.File, dir string) error {
 // lock keeps other processes from changing the files of a directory until the
 // returned function is called, or this process ends.
 func lock(dir string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openLock(dir)
 	if err != nil {
-		return nil, err
-	}
-	if err := giveTo(f, dir); err != nil {
-		f.Close()
 		return nil, err
 	}
 	for {
@@ -96,6 +129,24 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// openLock opens the lock file. Root follows no link there, and gives away only
+// what it has made: the directory is another user's.
+func openLock(dir string) (*os.File, error) {
+	path := filepath.Join(dir, "lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := giveTo(f, dir); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // file is a JSON file that another process may change. A value that was read
 // is shared and must not be changed.
 type file[T any] struct {
@@ -103,62 +154,93 @@ type file[T any] struct {
 	check func(*T) error
 
 	mu    sync.Mutex // guards what follows
-	value *T
-	seen  state
+	value *T         // as last read without an error
+	err   error      // of the file as it was last seen
+	seen  fs.FileInfo
+	// held keeps the file that was read open, so that no other one can have its
+	// inode: one that was put in its place is always told apart.
+	held *os.File
 }
 
-// state is what tells that a file is another one than before.
-type state struct {
-	modified time.Time
-	size     int64
-	inode    uint64
-}
-
-func stateOf(path string) (state, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return state{}, nil
-	}
-	if err != nil {
-		return state{}, err
-	}
-	s := state{modified: info.ModTime(), size: info.Size()}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode = sys.Ino
-	}
-	return s, nil
-}
-
-// read is what the file holds; nothing when there is none.
+// read is what the file holds. One that is damaged or lost while this process
+// runs ends nobody: what it held before goes on, and trouble says why.
 func (f *file[T]) read() (*T, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now, err := stateOf(f.path)
-	if err == nil && f.value != nil && now == f.seen {
-		return f.value, nil
+	f.look()
+	if f.value == nil {
+		return nil, f.err
 	}
-	var content []byte
-	if err == nil && now != (state{}) {
-		content, err = readBounded(f.path)
+	return f.value, nil
+}
+
+// trouble is why the file as it is cannot be read, or nil.
+func (f *file[T]) trouble() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.look()
+	return f.err
+}
+
+// latest is what the file holds now, for who wants to change it.
+func (f *file[T]) latest() (*T, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.look()
+	return f.value, f.err
+}
+
+// look reads the file if it is not the one that was last seen. f.mu is held.
+func (f *file[T]) look() {
+	if now, err := os.Stat(f.path); err == nil && f.held != nil && unchanged(f.seen, now) {
+		return
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read who belongs to the house: %w", err)
+	if f.held != nil {
+		f.held.Close()
+		f.held = nil
 	}
-	value := new(T)
-	if len(content) > 0 {
-		if err := json.Unmarshal(content, value); err != nil {
-			return nil, damagedList(f.path, err)
+	opened, err := os.Open(f.path)
+	if err == nil {
+		if f.seen, err = opened.Stat(); err != nil {
+			opened.Close()
 		}
 	}
-	if err := f.check(value); err != nil {
-		return nil, damagedList(f.path, err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		f.err = damagedList(f.path, errMissing)
+	case err != nil: // not kept: the next call tries again
+		f.err = fmt.Errorf("read who belongs to the house: %w", err)
+	default:
+		f.held = opened
+		f.take(opened)
 	}
-	f.value, f.seen = value, now
-	return value, nil
+}
+
+func (f *file[T]) take(opened *os.File) {
+	value := new(T)
+	content, err := readAll(opened)
+	if err == nil && !bytes.HasPrefix(bytes.TrimSpace(content), []byte("{")) {
+		err = errors.New("it holds no list")
+	}
+	if err == nil {
+		err = json.Unmarshal(content, value)
+	}
+	if err == nil {
+		err = f.check(value)
+	}
+	if err != nil {
+		f.err = damagedList(f.path, err)
+		return
+	}
+	f.value, f.err = value, nil
+}
+
+func unchanged(a, b fs.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 func damagedList(path string, err error) error {
-	return fmt.Errorf("%s is damaged: %w (put it back from a backup, or move it away: who stands in it must then join, or be added, again)", path, err)
+	return fmt.Errorf("%s is damaged: %w (put it back from a backup, or write {} into it: who stood in it must then join, or be added, again)", path, err)
 }
 
 // change reads the file, changes it and writes it, with nobody in between.
@@ -168,7 +250,7 @@ func (f *file[T]) change(do func(*T) error) error {
 		return unwritable(filepath.Dir(f.path), err)
 	}
 	defer unlock()
-	current, err := f.read()
+	current, err := f.latest()
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 )
 
 // House is the leader's side: who belongs. It may be used by many goroutines,
@@ -45,59 +46,75 @@ const (
 )
 
 // Create makes the identity of a new house in dir, with an authority of its
-// own. The error wraps fs.ErrExist when there is one: nothing is ever
-// overwritten. What is left of a call that failed is no house, and Create may be
-// called again.
+// own. The error wraps fs.ErrExist when dir holds anything: nothing is ever
+// overwritten. The house is made beside dir and moved there as a whole, so that
+// what is left of a call that failed is no house, and Create may be called again.
 func Create(dir, name string) (*House, error) {
-	if _, err := os.Stat(filepath.Join(dir, authorityCertificate)); err == nil {
-		return nil, fmt.Errorf("make the house's identity: %s has one: %w", dir, fs.ErrExist)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, 0o700); err != nil {
 		return nil, unwritable(dir, err)
 	}
-	unlock, err := lock(dir)
+	half, err := os.MkdirTemp(parent, filepath.Base(dir)+".new-*") // 0700
 	if err != nil {
 		return nil, unwritable(dir, err)
 	}
-	defer unlock()
-	if _, err := os.Stat(filepath.Join(dir, authorityCertificate)); err == nil {
-		return nil, fmt.Errorf("make the house's identity: %s has one: %w", dir, fs.ErrExist)
+	defer os.RemoveAll(half) // once it was moved there is nothing to remove
+	if err := furnish(half, name); err != nil {
+		return nil, unwritable(dir, err)
 	}
-	key, certificate, err := newAuthority(name)
-	if err != nil {
-		return nil, fmt.Errorf("make the house's authority: %w", err)
-	}
-	// The certificate comes last: with it, the house is there.
-	for _, f := range []struct {
-		name    string
-		content []byte
-	}{{authorityKey, key}, {authorityCertificate, certificate}} {
-		if err := writeWhole(filepath.Join(dir, f.name), f.content, 0o600); err != nil {
-			return nil, unwritable(dir, err)
-		}
+	if err := settle(half, dir); errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("make the house's identity: %s holds a house, or what is left of one (nothing was changed; dominion status shows the house): %w", dir, fs.ErrExist)
+	} else if err != nil {
+		return nil, unwritable(dir, err)
 	}
 	return Open(dir)
 }
 
-// Open reads a house's identity. The error wraps fs.ErrNotExist when there is
-// none, and names the file and what to do when one is damaged.
-func Open(dir string) (*House, error) {
-	certificate, err := readBounded(filepath.Join(dir, authorityCertificate))
+// furnish writes the files of a new house. The leader's certificate is made
+// when it is asked for.
+func furnish(dir, name string) error {
+	if err := giveDirectory(dir); err != nil {
+		return err
+	}
+	key, certificate, err := newAuthority(name)
 	if err != nil {
-		return nil, fmt.Errorf("read the house's identity: %w", err)
+		return fmt.Errorf("make the house's authority: %w", err)
 	}
+	for _, f := range []struct {
+		name    string
+		content []byte
+	}{
+		{authorityKey, key}, {authorityCertificate, certificate}, {ledgerFile, []byte("{}\n")}, {usersFile, []byte("{}\n")},
+	} {
+		if err := writeWhole(filepath.Join(dir, f.name), f.content, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle moves a directory to where nothing but an empty one may be.
+func settle(half, dir string) error {
+	if err := syscall.Rmdir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(half, dir); err != nil {
+		return err
+	}
+	return syncDirectory(filepath.Dir(dir))
+}
+
+// Open reads a house's identity. The error wraps fs.ErrNotExist when there is
+// none, and only then; it names the file and what to do when one is damaged,
+// or lost while others are there.
+func Open(dir string) (*House, error) {
 	h := &House{dir: dir}
-	if h.authority, err = parseCertificate(certificate); err != nil {
-		return nil, damaged(filepath.Join(dir, authorityCertificate), err)
+	var err error
+	if h.authority, err = readAuthority(dir); err != nil {
+		return nil, err
 	}
-	key, err := readBounded(filepath.Join(dir, authorityKey))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, damaged(filepath.Join(dir, authorityKey), errors.New("it is missing"))
-	} else if err != nil {
-		return nil, fmt.Errorf("read the house's identity: %w", err)
-	}
-	if h.key, err = parseKey(key); err != nil {
-		return nil, damaged(filepath.Join(dir, authorityKey), err)
+	if h.key, err = readAuthorityKey(dir); err != nil {
+		return nil, err
 	}
 	if !h.key.PublicKey.Equal(h.authority.PublicKey) {
 		return nil, damaged(filepath.Join(dir, authorityKey), errors.New("it does not belong to authority.crt"))
@@ -113,6 +130,59 @@ func Open(dir string) (*House, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+func readAuthority(dir string) (*x509.Certificate, error) {
+	path := filepath.Join(dir, authorityCertificate)
+	text, err := readBounded(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !furnished(dir):
+		return nil, fmt.Errorf("read the house's identity: %w", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, damaged(path, errMissing)
+	case err != nil:
+		return nil, unreadable(path, err)
+	}
+	c, err := parseCertificate(text)
+	if err == nil && !c.IsCA {
+		err = errors.New("its certificate is no authority's")
+	}
+	if err != nil {
+		return nil, damaged(path, err)
+	}
+	return c, nil
+}
+
+// furnished tells whether a directory has anything of a house, whatever may
+// have happened to the rest.
+func furnished(dir string) bool {
+	for _, name := range []string{authorityCertificate, authorityKey, ledgerFile, usersFile} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+func readAuthorityKey(dir string) (*ecdsa.PrivateKey, error) {
+	path := filepath.Join(dir, authorityKey)
+	text, err := readBounded(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, damaged(path, errMissing)
+	} else if err != nil {
+		return nil, unreadable(path, err)
+	}
+	key, err := parseKey(text)
+	if err != nil {
+		return nil, damaged(path, err)
+	}
+	return key, nil
+}
+
+// Trouble is why a change that was made to the house's lists does not count,
+// when one was damaged while the leader runs: what they held before goes on.
+func (h *House) Trouble() error {
+	return errors.Join(h.ledger.trouble(), h.users.trouble())
 }
 
 // Name is what people called the house when it was made.
@@ -134,6 +204,17 @@ type leaderCertificate struct {
 
 func unwritable(dir string, err error) error {
 	return fmt.Errorf("write the house's identity in %s: %w (is the disk full, the directory writable for this user?)", dir, err)
+}
+
+// errMissing is a file that is not there although the house is. It hides
+// fs.ErrNotExist, which means that there is no house.
+var errMissing = errors.New("it is missing")
+
+func unreadable(path string, err error) error {
+	if errors.Is(err, errTooLong) {
+		return damaged(path, err)
+	}
+	return fmt.Errorf("read the house's identity: %w (is this the user that the leader runs as, or root?)", err)
 }
 
 func damaged(path string, err error) error {

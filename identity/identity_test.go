@@ -104,8 +104,17 @@ func TestAHouseIsMadeOnceAndNeverOverwritten(t *testing.T) {
 }
 
 func TestWhatAFailedCreateLeftIsNoHouse(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "authority.key"), []byte("half"), 0o600); err != nil {
+	_, whole := create(t, "home")
+	half, err := os.ReadFile(filepath.Join(whole, "authority.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "identity")
+	left := dir + ".new-123" // the power failed here
+	if err := os.Mkdir(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(left, "authority.key"), half, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := identity.Open(dir); !errors.Is(err, fs.ErrNotExist) {
