@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,17 +32,17 @@ const (
 	backdated      = 24 * time.Hour // for clients whose clocks are behind
 )
 
-// earliest is before every house: a clock that says less was never set.
+// earliest is before every house: a clock that says less was never set. Every
+// authority holds from then on, so that neither a clock in 1970 nor one that
+// ran ahead when the house was made ever puts its certificates in the future.
 func earliest() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // sane is a time to date certificates by. A Pi without a clock says 1970 until
 // it has asked the network; what it issues then must not have ended before it
 // is used.
-func sane(now, notBefore time.Time) time.Time {
-	for _, floor := range []time.Time{notBefore, earliest()} {
-		if now.Before(floor) {
-			now = floor
-		}
+func sane(now time.Time) time.Time {
+	if first := earliest(); now.Before(first) {
+		return first
 	}
 	return now
 }
@@ -59,12 +60,16 @@ func newAuthority(name string) (keyPEM, certificate []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	began := sane(time.Now(), time.Time{}).Add(-backdated)
+	id, err := subjectKeyID(&key.PublicKey)
+	if err != nil {
+		return nil, nil, err
+	}
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
 		Subject:               pkix.Name{CommonName: housePrefix + shortened(name)},
-		NotBefore:             began,
-		NotAfter:              began.Add(authorityLasts),
+		NotBefore:             earliest(),
+		NotAfter:              sane(time.Now()).Add(authorityLasts),
+		SubjectKeyId:          id,
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		MaxPathLenZero:        true,
@@ -98,18 +103,15 @@ func serial() *big.Int {
 
 // issue signs a certificate for a key.
 func (h *House) issue(public any, name string, lasts time.Duration, usage x509.ExtKeyUsage, names []string) ([]byte, error) {
-	began := sane(time.Now(), h.authority.NotBefore.Add(backdated))
+	began, ends := validity(time.Now(), lasts, h.authority.NotAfter)
 	template := &x509.Certificate{
 		SerialNumber:          serial(),
 		Subject:               pkix.Name{CommonName: name, Organization: []string{shortened(h.name)}},
-		NotBefore:             began.Add(-backdated),
-		NotAfter:              began.Add(lasts),
+		NotBefore:             began,
+		NotAfter:              ends,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{usage},
 		BasicConstraintsValid: true,
-	}
-	if template.NotAfter.After(h.authority.NotAfter) {
-		template.NotAfter = h.authority.NotAfter
 	}
 	for _, n := range names {
 		if ip := net.ParseIP(n); ip != nil {
@@ -121,18 +123,32 @@ func (h *House) issue(public any, name string, lasts time.Duration, usage x509.E
 	return x509.CreateCertificate(rand.Reader, template, h.authority, public, h.key)
 }
 
+// mostNames bounds what a machine with many addresses puts into a certificate.
+const mostNames = 64
+
 // certifiable are the names that may stand in a certificate, each once, sorted.
 func certifiable(names []string) []string {
 	var all []string
 	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			all = append(all, ip.String())
+		if address, err := netip.ParseAddr(n); err == nil {
+			all = append(all, address.WithZone("").Unmap().String())
 		} else if hostName(n) {
-			all = append(all, n)
+			all = append(all, strings.ToLower(n))
 		}
 	}
 	slices.Sort(all)
-	return slices.Compact(all)
+	all = slices.Compact(all)
+	return all[:min(len(all), mostNames)]
+}
+
+// validity is from when and until when a certificate says that it holds: never
+// beyond its authority, whatever the clock says.
+func validity(now time.Time, lasts time.Duration, last time.Time) (began, ends time.Time) {
+	began = sane(now)
+	if latest := last.Add(-lasts); began.After(latest) {
+		began = latest
+	}
+	return sane(began.Add(-backdated)), began.Add(lasts)
 }
 
 // hostName tells whether a name may stand in a certificate: one that a machine
@@ -174,7 +190,7 @@ func (h *House) leaderPair(names []string, now time.Time) (*pair, error) {
 	if h.leader.current == nil {
 		h.leader.current, h.leader.names = h.storedPair()
 	}
-	if p := h.leader.current; p != nil && slices.Equal(h.leader.names, names) && !runsOut(p.Leaf, now) {
+	if p := h.leader.current; p != nil && slices.Equal(h.leader.names, names) && !runsOut(p.Leaf, now) && !early(p.Leaf, now) {
 		return p, nil
 	}
 	p, err := h.newLeaderPair(names)
@@ -189,6 +205,12 @@ func (h *House) leaderPair(names []string, now time.Time) (*pair, error) {
 // clock from before its life says nothing.
 func runsOut(c *x509.Certificate, now time.Time) bool {
 	return c.NotAfter.Sub(now) < c.NotAfter.Sub(c.NotBefore)/3
+}
+
+// early tells whether a certificate was made by a clock that ran ahead: for who
+// looks at dates, it does not hold yet. A clock that was never set says nothing.
+func early(c *x509.Certificate, now time.Time) bool {
+	return now.After(earliest()) && now.Before(c.NotBefore)
 }
 
 // storedPair is what a former run left; nil when it cannot be used.
@@ -347,6 +369,26 @@ func keyIDOf(key *ecdsa.PublicKey) (string, error) {
 	}
 	sum := sha256.Sum256(raw)
 	return hex.EncodeToString(sum[:]), nil
+}
+
+// subjectKeyID is the first 20 bytes of the SHA-256 of a public key. It stands
+// in all that an authority issues, so that from a certificate of another house
+// its authority's fingerprint can be told.
+func subjectKeyID(key *ecdsa.PublicKey) ([]byte, error) {
+	raw, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(raw)
+	return sum[:20], nil
+}
+
+// issuer is the fingerprint of the authority that a certificate says it is from.
+func issuer(c *x509.Certificate) string {
+	if len(c.AuthorityKeyId) < 8 {
+		return "without a fingerprint"
+	}
+	return grouped(hex.EncodeToString(c.AuthorityKeyId))
 }
 
 // fingerprint is a key's first eight bytes for people.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base32"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -55,10 +56,13 @@ type Node struct {
 // NameTaken is returned for a machine that wants another's name.
 type NameTaken struct {
 	Node topics.Node
-	ID   topics.MachineID // who has it
+	ID   topics.MachineID // who has it; "" a user
 }
 
 func (e *NameTaken) Error() string {
+	if e.ID == "" {
+		return fmt.Sprintf("%s is the name of a user of the house (give this machine another: --name; or: dominion user remove %s)", e.Node, e.Node)
+	}
 	return fmt.Sprintf("%s is the name of another machine of the house (give this one another: --name; or, if that one is gone: dominion forget %s)", e.Node, e.Node)
 }
 
@@ -74,6 +78,9 @@ type Admission struct {
 // *NameTaken when another machine has the name.
 func (h *House) Admit(node topics.Node, id topics.MachineID, csrPEM []byte) (Admission, error) {
 	if err := checkNode(node); err != nil {
+		return Admission{}, err
+	}
+	if err := checkMachine(id); err != nil {
 		return Admission{}, err
 	}
 	key, err := requested(csrPEM, node)
@@ -95,6 +102,11 @@ func (h *House) Admit(node topics.Node, id topics.MachineID, csrPEM []byte) (Adm
 				return &NameTaken{Node: name, ID: there.ID}
 			}
 		}
+		if user, err := h.userLike(string(node)); err != nil {
+			return err
+		} else if user != "" {
+			return &NameTaken{Node: topics.Node(user)}
+		}
 		l.Nodes[node] = e
 		return nil
 	})
@@ -113,6 +125,35 @@ func checkNode(node topics.Node) error {
 		return fmt.Errorf("%s is no name for a machine: it is the house's own", node)
 	}
 	return nil
+}
+
+// longestID bounds what a machine may call itself.
+const longestID = 128
+
+func checkMachine(id topics.MachineID) error {
+	if id == "" || len(id) > longestID {
+		return fmt.Errorf("the machine's id has %d characters (want 1 to %d)", len(id), longestID)
+	}
+	for _, c := range []byte(id) {
+		if c <= ' ' || c > '~' {
+			return fmt.Errorf("the machine's id %q has more than letters, digits and signs", id)
+		}
+	}
+	return nil
+}
+
+// userLike is the user whose login a node's name would be taken for, if any.
+func (h *House) userLike(name string) (string, error) {
+	list, err := h.users.read()
+	if err != nil {
+		return "", err
+	}
+	for user := range list.Users {
+		if strings.EqualFold(user, name) {
+			return user, nil
+		}
+	}
+	return "", nil
 }
 
 func renewal(raw []byte) time.Time {
@@ -186,10 +227,13 @@ func (h *House) Nodes() []Node {
 // proved that it has the key; the ledger says whose that is. No date is looked
 // at.
 func (h *House) Certificate(leaf *x509.Certificate) (topics.Account, error) {
+	if leaf == nil {
+		return topics.Account{}, errors.New("it shows no certificate")
+	}
 	name := topics.Node(leaf.Subject.CommonName)
 	if err := leaf.CheckSignatureFrom(h.authority); err != nil {
-		return topics.Account{}, fmt.Errorf("its certificate for %.70q was not issued by this house (%s) but by %.70q: join it to this one with dominion invite",
-			string(name), h.Fingerprint(), leaf.Issuer.CommonName)
+		return topics.Account{}, fmt.Errorf("its certificate for %.70q was not issued by this house (%s) but by %.70q (%s): join it to this one with dominion invite",
+			string(name), h.Fingerprint(), leaf.Issuer.CommonName, issuer(leaf))
 	}
 	if !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
 		return topics.Account{}, fmt.Errorf("its certificate for %.70q is none of a machine that joined", string(name))

@@ -51,11 +51,16 @@ func AuthorityFile(dir string) string { return filepath.Join(dir, authorityFile)
 func LoadMembership(dir string) (*Membership, error) {
 	path := filepath.Join(dir, membershipFile)
 	text, err := readBounded(path)
-	if err != nil {
+	if err != nil && !errors.Is(err, errTooLong) {
 		return nil, fmt.Errorf("read which house this machine belongs to: %w", err)
 	}
 	m := &Membership{}
-	err = json.Unmarshal(text, m)
+	if err == nil {
+		err = json.Unmarshal(text, m)
+	}
+	if err == nil {
+		err = m.Node.Check()
+	}
 	if err == nil {
 		_, err = m.TLS()
 	}
@@ -101,10 +106,17 @@ func Leave(dir string) error {
 
 // ForeignLeader is the error of a connection to a leader of another house, or
 // to somebody who poses as one.
-type ForeignLeader struct{ Want, Got string } // fingerprints of authorities
+type ForeignLeader struct {
+	Want, Got string // fingerprints of authorities; Got is what it claims
+	Address   string // host name, as far as TLS knows it; who dialled may set it
+}
 
 func (e *ForeignLeader) Error() string {
-	return fmt.Sprintf("the leader there belongs to another house: its authority is %s, ours is %s (was the house made anew? then join it again: domain leave, domain join)", e.Got, e.Want)
+	where := "there"
+	if e.Address != "" {
+		where = "at " + e.Address
+	}
+	return fmt.Sprintf("the leader %s belongs to another house: its authority is %s, ours is %s (was the house made anew? then join it again: domain leave, domain join)", where, e.Got, e.Want)
 }
 
 // TLS is how the machine connects to its leader: with its own certificate, and
@@ -116,8 +128,14 @@ func (m *Membership) TLS() (*tls.Config, error) {
 		return nil, fmt.Errorf("its certificate: %w", err)
 	}
 	authority, err := parseCertificate(m.Authority)
+	if err == nil && !authority.IsCA {
+		err = errors.New("it is no authority's")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the house's authority: %w", err)
+	}
+	if own.Leaf.CheckSignatureFrom(authority) != nil {
+		return nil, fmt.Errorf("its certificate is of another house: issued by %s, not %s", issuer(own.Leaf), fingerprint(authority))
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -128,18 +146,16 @@ func (m *Membership) TLS() (*tls.Config, error) {
 			if len(s.PeerCertificates) == 0 {
 				return errors.New("the leader shows no certificate")
 			}
-			return isLeader(s.PeerCertificates, authority)
+			return isLeader(s.PeerCertificates[0], authority, s.ServerName)
 		},
 		// Shown whatever authorities the leader names.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own.Certificate, nil },
 	}, nil
 }
 
-func isLeader(shown []*x509.Certificate, authority *x509.Certificate) error {
-	leaf := shown[0]
+func isLeader(leaf, authority *x509.Certificate, address string) error {
 	if leaf.CheckSignatureFrom(authority) != nil {
-		issuer := shown[len(shown)-1]
-		return &ForeignLeader{Want: fingerprint(authority), Got: fingerprint(issuer)}
+		return &ForeignLeader{Want: fingerprint(authority), Got: issuer(leaf), Address: address}
 	}
 	if !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
 		return fmt.Errorf("what answers there shows the certificate of a machine of the house (%.70q), not the leader's", leaf.Subject.CommonName)
