@@ -3,6 +3,7 @@ package identity
 import (
 	"crypto/pbkdf2"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/base64"
@@ -32,16 +33,22 @@ func (p hashed) String() string {
 	return fmt.Sprintf("$7$%d$%s$%s", p.iterations, base64.StdEncoding.EncodeToString(p.salt), base64.StdEncoding.EncodeToString(p.hash))
 }
 
-func hashPassword(password string) (string, error) { return hashWith(password, iterations) }
+func hashPassword(password string) (string, error) {
+	salt := make([]byte, saltLength)
+	rand.Read(salt) // never fails
+	return hashWith(password, salt, iterations)
+}
 
+// hashMachine hashes a password that we made. Its salt is a hash too, so that
+// the same logins are always written as the same lines; nobody can search for
+// one of 160 bits, salt or not.
 func hashMachine(password string) string {
-	text, _ := hashWith(password, machineIterations)
+	sum := sha256.Sum256([]byte("dominion salt 1\x00" + password))
+	text, _ := hashWith(password, sum[:saltLength], machineIterations)
 	return text
 }
 
-func hashWith(password string, iterations int) (string, error) {
-	salt := make([]byte, saltLength)
-	rand.Read(salt) // never fails
+func hashWith(password string, salt []byte, iterations int) (string, error) {
 	hash, err := pbkdf2.Key(sha512.New, password, salt, iterations, hashLength)
 	if err != nil {
 		return "", fmt.Errorf("hash a password: %w", err)

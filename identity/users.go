@@ -83,15 +83,15 @@ func (h *House) SetUser(name string, role topics.Role, password string) error {
 	if len(password) < shortestPassword || len(password) > longestPassword {
 		return fmt.Errorf("the password of %s has %d characters (want %d to %d)", name, len(password), shortestPassword, longestPassword)
 	}
-	if role == topics.RoleNode {
+	switch role {
+	case topics.RoleNode:
 		if err := checkNode(topics.Node(name)); err != nil {
 			return err
 		}
-	}
-	if l, err := h.ledger.read(); err != nil {
-		return err
-	} else if there, ok := l.Nodes[topics.Node(name)]; ok {
-		return &NameTaken{Node: topics.Node(name), ID: there.ID}
+	case topics.RoleService:
+		if err := topics.Service(name).Check(); err != nil {
+			return err
+		}
 	}
 	hash, err := hashPassword(password)
 	if err != nil {
@@ -101,6 +101,15 @@ func (h *House) SetUser(name string, role topics.Role, password string) error {
 		for there := range u.Users {
 			if there != name && strings.EqualFold(there, name) {
 				return fmt.Errorf("there is a user %s already: two names may not differ in the case of letters alone", there)
+			}
+		}
+		l, err := h.ledger.read()
+		if err != nil {
+			return err
+		}
+		for node, there := range l.Nodes {
+			if strings.EqualFold(string(node), name) {
+				return &NameTaken{Node: node, ID: there.ID}
 			}
 		}
 		u.Users[name] = user{Role: role, Hash: hash, Since: time.Now().UTC().Truncate(time.Second)}
@@ -146,12 +155,13 @@ var errLogin = errors.New("wrong user or password")
 
 // Password tells who logs in with a password: a user, a node ("attic") or one
 // of its services ("attic.lamp"). A wrong user and a wrong password are the same
-// error, after the same time. At most two passwords are worked on at once.
+// error, after the same time. At most two passwords are worked on at once; who
+// would wait for longer than a few seconds is refused with an error of its own.
 func (h *House) Password(name, password string) (topics.Account, error) {
 	if len(password) > longestPassword || len(name) > 2*longestPassword {
 		return topics.Account{}, errLogin
 	}
-	if account, known, err := h.machineLogin(name, password); known || err != nil {
+	if account, ok, err := h.machineLogin(name, password); ok || err != nil {
 		return account, err
 	}
 	list, err := h.users.read()
@@ -162,7 +172,11 @@ func (h *House) Password(name, password string) (topics.Account, error) {
 	if !ok {
 		u.Hash = h.checks.nobody // so that it takes as long
 	}
-	if !h.checks.right(u.Hash, password) || !ok {
+	right, err := h.checks.right(u.Hash, password)
+	if err != nil {
+		return topics.Account{}, err
+	}
+	if !right || !ok {
 		return topics.Account{}, errLogin
 	}
 	return userAccount(name, u), nil
@@ -172,9 +186,9 @@ func userAccount(name string, u user) topics.Account {
 	return topics.Account{Name: "user " + name, Who: topics.Identity{Role: u.Role, Name: name}, Key: digest(u.Hash)}
 }
 
-// machineLogin is the login of a node or a service. Known tells that the name
-// is one of those.
-func (h *House) machineLogin(name, password string) (account topics.Account, known bool, err error) {
+// machineLogin is the login of a node or a service, if it is one and right. One
+// that is wrong is left to take as long as a user's.
+func (h *House) machineLogin(name, password string) (account topics.Account, ok bool, err error) {
 	l, err := h.ledger.read()
 	if err != nil {
 		return topics.Account{}, false, err
@@ -184,7 +198,7 @@ func (h *House) machineLogin(name, password string) (account topics.Account, kno
 		return topics.Account{}, false, nil
 	}
 	if subtle.ConstantTimeCompare([]byte(want), []byte(strings.ToLower(password))) != 1 {
-		return topics.Account{}, true, errLogin
+		return topics.Account{}, false, nil
 	}
 	return account, true, nil
 }
@@ -292,7 +306,7 @@ const mostKnown = 256
 // right tells whether a password has a hash. What was right once is remembered
 // under a key that exists in this process alone: a client that reconnects is
 // no work.
-func (c *checks) right(hash, password string) bool {
+func (c *checks) right(hash, password string) (bool, error) {
 	mac := hmac.New(sha256.New, c.key)
 	mac.Write([]byte(hash + "\x00" + password))
 	id := [32]byte(mac.Sum(nil))
@@ -300,9 +314,11 @@ func (c *checks) right(hash, password string) bool {
 	_, known := c.known[id]
 	c.mu.Unlock()
 	if known {
-		return true
+		return true, nil
 	}
-	c.turns <- struct{}{}
+	if err := c.wait(); err != nil {
+		return false, err
+	}
 	ok := verify(hash, password)
 	<-c.turns
 	if ok {
@@ -313,5 +329,23 @@ func (c *checks) right(hash, password string) bool {
 		c.known[id] = struct{}{}
 		c.mu.Unlock()
 	}
-	return ok
+	return ok, nil
+}
+
+// patience is how long a login waits for its turn: as long as a client has to
+// send its CONNECT.
+const patience = 5 * time.Second
+
+var errBusy = errors.New("too many passwords are being checked at once (it may try again)")
+
+// wait takes one of the turns.
+func (c *checks) wait() error {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case c.turns <- struct{}{}:
+		return nil
+	case <-late.C:
+		return errBusy
+	}
 }
