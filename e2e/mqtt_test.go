@@ -79,8 +79,15 @@ type capture struct {
 // subscribe starts mosquitto_sub on the filters and returns once it listens.
 func (b broker) subscribe(t testing.TB, filters ...string) *capture {
 	t.Helper()
+	return b.listen(t, b, "e2e/here", filters...)
+}
+
+// listen does it for a login that may not do everything: here is a topic that
+// it may read, and that another may write.
+func (b broker) listen(t testing.TB, another broker, here string, filters ...string) *capture {
+	t.Helper()
 	args := append(b.arguments(), "-v", "-F", "%r %t %p", "-q", "1")
-	for _, filter := range append(filters, "e2e/here") {
+	for _, filter := range append(filters, here) {
 		args = append(args, "-t", filter)
 	}
 	cmd := b.network.command("mosquitto_sub", args...)
@@ -98,11 +105,11 @@ func (b broker) subscribe(t testing.TB, filters ...string) *capture {
 		}
 	}()
 	// What comes back to it was sent after its subscription.
-	for deadline := time.Now().Add(10 * time.Second); len(c.on("e2e/here")) == 0; {
+	for deadline := time.Now().Add(10 * time.Second); len(c.on(here)) == 0; {
 		if time.Now().After(deadline) {
 			t.Fatalf("mosquitto_sub hears nothing: %s", tail(c.process.output, 5))
 		}
-		b.publish(t, "e2e/here", "now")
+		another.publish(t, here, "now")
 	}
 	return c
 }
