@@ -24,11 +24,11 @@ func aclCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "acl --format mosquitto",
 		Short: "Write who may do what as the files of another broker",
-		Long: `Acl writes the rights of this house as an acl_file for mosquitto 2.0 or later, and
-with --users the logins as its password_file. They are for a house that lives on
-your own mosquitto; Dominion's own broker needs neither. Run it on the leader's
-machine. The acl_file says on top how both are used, and what mosquitto does
-otherwise than our own broker.
+		Long: `Acl writes the rights of this house as an acl_file for mosquitto 2.0 or later,
+and with --users the logins as its password_file. They are for a house that lives
+on your own mosquitto; Dominion's own broker needs neither. Run it on the
+leader's machine. The acl_file says on top how both are used, and what mosquitto
+does otherwise than our own broker.
 
 The leader's login there is username and password_file of its configuration;
 nodes and services log in with their own (logins = "own"), or share
@@ -63,7 +63,7 @@ user was added or removed, or the catalogue got a service.`,
 	program.AddFlags(cmd, localSettings())
 	cmd.Flags().StringVar(&format, "format", "mosquitto", "the `broker` that it is for")
 	cmd.Flags().BoolVar(&users, "users", false, "write the password_file")
-	cmd.Flags().StringArrayVar(&foreign, "foreign", nil, "a `topic` of another program that operators and Home Assistant may write, with all below it")
+	cmd.Flags().StringArrayVar(&foreign, "foreign", nil, "a `topic` of other programs, with all below it, that operators and Home Assistant may write")
 	return cmd
 }
 
