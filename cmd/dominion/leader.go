@@ -32,6 +32,8 @@ type leader struct {
 	reload    func() (*coordinator.Catalogue, error)
 	log       zerolog.Logger
 
+	watchdog *program.Watchdog
+
 	data   *program.Data
 	gate   *gate
 	broker *broker.Server // nil: the house has its own
@@ -136,7 +138,7 @@ func (l *leader) openCoordinator(alerts map[string]topics.Alert) error {
 	l.coordinator, err = coordinator.New(coordinator.Config{
 		Space: l.config.space(), ID: l.data.ID, House: topics.HouseID(l.hidden.house), Name: l.config.Name, Version: program.Version(), Data: l.data.Path,
 		Catalogue: l.catalogue, Timing: coordinator.Timing{LostAfter: l.config.LostAfter, BootGrace: l.config.BootGrace},
-		Alerts: alerts, Gate: l.gate, Notices: l.gate.notices, Reload: l.reload, Log: l.component("coordinator"),
+		Alerts: alerts, Gate: l.gate, Notices: l.gate.notices, Reload: l.reload, Turned: l.watchdog.Loop("planner"), Log: l.component("coordinator"),
 	})
 	if err != nil {
 		return &program.Exit{Code: program.CannotRun, Err: err}
@@ -163,6 +165,9 @@ func (l *leader) openAgent(ctx context.Context) error {
 		link.Loopback = agent.LoopbackOnly(ctx, l.url)
 	} else {
 		link.Dial = l.pipe(topics.Identity{Role: topics.RoleNode, Name: string(c.Name)})
+	}
+	if err := l.ownLogins(c, &link); err != nil {
+		return err
 	}
 	var err error
 	l.agent, err = agent.New(c, link, l.log)
@@ -234,6 +239,7 @@ func (l *leader) run(ctx context.Context) error {
 	if l.agent != nil {
 		rooms.Go(func() error { return l.supervise(ctx) })
 	}
+	rooms.Go(func() error { return l.watchdog.Run(ctx, "leads the house") })
 	rooms.Go(func() error { return l.gate.run(ctx) })
 	rooms.Go(func() error { return l.announce(ctx) })
 	if l.https != nil {
