@@ -47,13 +47,18 @@ type Grants struct {
 	Foreign bool
 }
 
-// Grants are the rights of an identity; none of an unknown role. What a node of
+// Grants are the rights of an identity; none of an unknown role, and of a name
+// that no node or service may have: as a level of a filter, "service" would be
+// every service. What a node of
 // no name may write seems to cover the coordinator's state and events, which
 // are nobody else's.
 func (s Space) Grants(who Identity) Grants {
 	name := who.Name
-	if name == "" {
+	switch {
+	case name == "":
 		name = "+"
+	case who.check() != nil:
+		return Grants{}
 	}
 	base, prefix := s.base(), s.prefix()
 	// A reader that is no node ends its replay with a token too.
@@ -95,6 +100,16 @@ func (s Space) Grants(who Identity) Grants {
 		return Grants{Write: []string{sync, s.Command(Coordinator, "ping", "host")}, Read: []string{"#"}}
 	}
 	return Grants{}
+}
+
+func (who Identity) check() error {
+	switch who.Role {
+	case RoleNode:
+		return Node(who.Name).Check()
+	case RoleService:
+		return Service(who.Name).Check()
+	}
+	return nil
 }
 
 // MayWrite tells whether a client may publish on a topic; the same holds for

@@ -290,6 +290,22 @@ func TestWhoMayRead(t *testing.T) {
 			t.Errorf("%v may read %q: %v, want %v", c.who, c.filter, got, c.want)
 		}
 	}
+	for _, name := range []string{"service", "coordinator", "all", "Reader", "+", "#", "a/b", "porch/#"} {
+		who := topics.Identity{Role: topics.RoleNode, Name: name}
+		for _, f := range []string{"dominion/" + name + "/#", "dominion/service/#", "dominion/coordinator/state/presence"} {
+			if space.MayRead(who, f) {
+				t.Errorf("a node called %q may read %q", name, f)
+			}
+		}
+		if topic := "dominion/" + name + "/command/x"; space.MayEmpty(who, topic) {
+			t.Errorf("a node called %q may empty %q", name, topic)
+		}
+	}
+	for _, name := range []string{"+", "#", "command", "a/b"} {
+		if who := (topics.Identity{Role: topics.RoleService, Name: name}); space.MayRead(who, "dominion/service/"+name+"/x") {
+			t.Errorf("a service called %q may read its data", name)
+		}
+	}
 	for _, f := range space.NodeFilters("attic") {
 		if !space.MayRead(node, f) {
 			t.Errorf("a node may not subscribe to what it needs: %q", f)
