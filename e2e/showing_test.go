@@ -106,6 +106,7 @@ func (d *demo) expected() expectation {
 	want.devices[house] = haDevice{Name: "demo house", Manufacturer: "Dominion", Model: "House"}
 	want.add(house, "dominion_house", "binary_sensor", "connectivity", "diagnostic", equals("on"))
 	want.add(house, "dominion_house", "sensor", "status", "diagnostic", equals("active"))
+	want.add(house, "dominion_house", "sensor", "alerts", "diagnostic", isNumber)
 
 	for _, domain := range []string{"attic", "kitchen", "porch"} {
 		var info struct{ Model, OS, Arch string }
