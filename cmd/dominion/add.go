@@ -141,10 +141,6 @@ func (a *addition) enter(cmd *cobra.Command, w io.Writer, house *local, p setup.
 		}
 	}
 	if err := appendEntry(done.File, old, p.TOML()); err != nil {
-		var faults configs.Errors
-		if errors.As(err, &faults) {
-			return err
-		}
 		return denied(err, "dominion add")
 	}
 	done.Added, done.Entry = true, p.TOML()

@@ -57,33 +57,42 @@ func replaceFile(path, text string) error {
 	if err != nil {
 		return err
 	}
+	return putFile(path, text, func(f *os.File) error {
+		err := f.Chmod(info.Mode().Perm())
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok && err == nil && os.Geteuid() == 0 {
+			err = f.Chown(int(owner.Uid), int(owner.Gid))
+		}
+		return err
+	})
+}
+
+// newFile makes a configuration file, which holds no secret, of a checked text.
+func newFile(path, text string) error {
+	return putFile(path, text, func(f *os.File) error { return f.Chmod(0o644) })
+}
+
+// putFile writes a configuration file whole or not at all, and only one that
+// the leader would take.
+func putFile(path, text string, dress func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	if err := writeAs(f, text, info); err != nil {
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = dress(f)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	if err := checkedAs(f.Name(), path); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
-}
-
-// writeAs writes and closes a file that is to be like another.
-func writeAs(f *os.File, text string, like os.FileInfo) error {
-	_, err := f.WriteString(text)
-	if err == nil {
-		err = f.Chmod(like.Mode().Perm())
-	}
-	if owner, ok := like.Sys().(*syscall.Stat_t); ok && err == nil && os.Geteuid() == 0 {
-		err = f.Chown(int(owner.Uid), int(owner.Gid))
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
 }
 
 // checkedAs reads a file as the leader would, and reports its faults as those

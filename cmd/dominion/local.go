@@ -97,11 +97,14 @@ func (l *local) operatorURL() (string, error) {
 
 // denied makes of an error about a file one that says sudo, where that helps.
 func denied(err error, command string) error {
+	var exit *program.Exit
 	switch {
+	case errors.As(err, &exit):
+		return err
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		return program.Fail(program.CannotRun, "%w (only root may do that here: sudo %s)", err, command)
 	case errors.Is(err, syscall.ENOSPC):
-		return program.Fail(program.CannotRun, "%w (nothing was changed: make room on the disk and type it again)", err)
+		return program.Fail(program.CannotRun, "%w (make room on the disk, and type it again)", err)
 	}
 	return &program.Exit{Code: program.CannotRun, Err: err}
 }

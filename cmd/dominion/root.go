@@ -35,7 +35,7 @@ Begin with:  dominion demo      a whole house on this machine, to look at
 			cmd.AddCommand(c)
 		}
 	}
-	add(run, demo.Command(), serveCommand(), agent.Command())
+	add(run, demo.Command(), initCommand(), serveCommand(), agent.Command())
 	cmd.AddCommand(demo.ServiceCommand())
 	add(look, statusCommand(), whyCommand(), lookupCommand(), watchCommand())
 	add(act, addCommand(), reloadCommand(), inviteCommand(), joinWindowCommand(), acceptCommand(), rejectCommand(), userCommand())

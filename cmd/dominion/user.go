@@ -22,9 +22,6 @@ import (
 	"dominion/topics"
 )
 
-// operatorUser is the user that the leader's own command line is.
-const operatorUser = "operator"
-
 func userCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "user",
@@ -284,7 +281,7 @@ func userRemoveCommand() *cobra.Command {
 				return userError(err, cmd)
 			}
 			fmt.Fprintf(w, "%s was removed.\n", name)
-			if name == operatorUser && here.Broker == "" {
+			if name == operatorName && here.Broker == "" {
 				fmt.Fprintln(w, "The leader makes that user anew when it starts: its own command line needs it.")
 			}
 			return nil
@@ -310,9 +307,9 @@ func userPasswordCommand() *cobra.Command {
 			if i < 0 {
 				return program.Fail(program.BadUsage, "there is no user %s (dominion user list)", args[0])
 			}
-			if args[0] == operatorUser && here.Broker == "" {
+			if args[0] == operatorName && here.Broker == "" {
 				return program.Fail(program.BadUsage, "%s is the login of this machine's own command line, which the leader keeps in %s (to have another: dominion user remove %s, and restart the leader)",
-					operatorUser, operatorFile, operatorUser)
+					operatorName, operatorFile, operatorName)
 			}
 			password, made, err := from.password(cmd)
 			if err != nil {

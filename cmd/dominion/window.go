@@ -22,7 +22,7 @@ func joinWindowCommand() *cobra.Command {
 		Use:   "join-window DURATION|off",
 		Short: "Let machines ask to join for a time, and show who asks",
 		Long: `Join-window is for many machines at once, instead of a code for each. While it
-is open, every machine that asks (domain join --ask) is shown here with its name,
+is open, every machine that asks (domain join, without a code) is shown here with its name,
 its address and four words. Compare the words with those on its own screen: if
 they are the same, let it in with dominion accept NAME, else turn it away with
 dominion reject NAME. Home Assistant shows them too.
