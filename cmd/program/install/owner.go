@@ -1,0 +1,183 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"dominion/cmd/program"
+	"dominion/cmd/program/unit"
+)
+
+// owner is the user that a unit runs as.
+type owner struct {
+	name     string
+	uid, gid int
+}
+
+// putUser makes the part's own user, and puts it into the groups of the
+// machine's devices; a user that was named must be there.
+func (m machine) putUser(ctx context.Context, o Options) (owner, error) {
+	if o.User != "" && o.User != o.Part.Name {
+		u, ok := m.lookUp(ctx, o.User)
+		if !ok {
+			return owner{}, program.Fail(program.BadUsage, "this machine has no user %q (make it first: sudo adduser %s)", o.User, o.User)
+		}
+		return u, nil
+	}
+	u, ok := m.lookUp(ctx, o.Part.Name)
+	if !ok {
+		if _, err := m.run(ctx, "useradd", "--system", "--user-group", "--no-create-home",
+			"--home-dir", o.Part.StatePath(), "--shell", "/usr/sbin/nologin", "--comment", "Dominion", o.Part.Name); err != nil {
+			return owner{}, err
+		}
+		if u, ok = m.lookUp(ctx, o.Part.Name); !ok {
+			return owner{}, fmt.Errorf("user %s was made and is not there", o.Part.Name)
+		}
+		fmt.Fprintf(o.Out, "made the user %s\n", u.name)
+	}
+	return u, m.joinGroups(ctx, o, u)
+}
+
+// lookUp finds a user by name.
+func (m machine) lookUp(ctx context.Context, name string) (owner, bool) {
+	line, err := m.run(ctx, "getent", "passwd", name)
+	fields := strings.Split(strings.TrimSpace(line), ":")
+	if err != nil || len(fields) < 4 {
+		return owner{}, false
+	}
+	uid, uidErr := strconv.Atoi(fields[2])
+	gid, gidErr := strconv.Atoi(fields[3])
+	return owner{fields[0], uid, gid}, uidErr == nil && gidErr == nil
+}
+
+// joinGroups puts the user into those of the part's groups that the machine has.
+func (m machine) joinGroups(ctx context.Context, o Options, u owner) error {
+	var missing []string
+	for _, group := range o.Part.Groups() {
+		line, err := m.run(ctx, "getent", "group", group)
+		if err != nil {
+			continue
+		}
+		members := line[strings.LastIndex(line, ":")+1:]
+		if !strings.Contains(","+strings.TrimSpace(members)+",", ","+u.name+",") {
+			missing = append(missing, group)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if _, err := m.run(ctx, "usermod", "--append", "--groups", strings.Join(missing, ","), u.name); err != nil {
+		return err
+	}
+	fmt.Fprintf(o.Out, "put the user %s into %s\n", u.name, strings.Join(missing, ", "))
+	return nil
+}
+
+// putDirectories gives the user what is the part's: its state, whoever wrote
+// that so far, and the right to read its configuration.
+func (m machine) putDirectories(o Options, u owner) error {
+	state := o.Part.StatePath()
+	mode := os.FileMode(0o711) // others' parts are below it
+	if o.Part.Name == unit.Agent().Name {
+		mode = 0o700
+		if err := m.putServices(u); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(m.path(state)), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(m.path(state), mode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := os.Chmod(m.path(state), mode); err != nil {
+		return err
+	}
+	if err := m.giveTree(state, o.Part, u); err != nil {
+		return err
+	}
+	if err := os.Chmod(m.path(filepath.Dir(o.Part.Config)), 0o755); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, file := range append([]string{o.Part.Config}, o.Files...) {
+		if err := m.letRead(file, u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putServices makes the directory of services, for the agent's user: what is
+// built there is built by him.
+func (m machine) putServices(u owner) error {
+	services := m.path("/usr/local/dominion/services")
+	if _, err := os.Stat(services); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(services, 0o755); err != nil {
+		return err
+	}
+	return m.giveFile(services, u.uid, u.gid)
+}
+
+func (m machine) giveFile(path string, uid, gid int) error {
+	dir, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return m.give(dir, filepath.Base(path), uid, gid)
+}
+
+// giveTree gives the user a directory with all in it, but not what is another
+// part's. It works below an opened directory, so that no symbolic link that
+// its user makes meanwhile leads it elsewhere.
+func (m machine) giveTree(dir string, part unit.Part, u owner) error {
+	root, err := os.OpenRoot(m.path(dir))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	others := map[string]bool{}
+	for _, p := range []unit.Part{unit.Leader(), unit.Agent()} {
+		if rel, err := filepath.Rel(part.State, p.State); err == nil && rel != "." {
+			others[rel] = true
+		}
+	}
+	return fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // gone meanwhile
+			return nil
+		case err != nil:
+			return err
+		case others[path]:
+			return fs.SkipDir
+		}
+		return m.give(root, path, u.uid, u.gid)
+	})
+}
+
+// letRead lets the user's group read a file that root keeps, if it is there.
+func (m machine) letRead(file string, u owner) error {
+	path := m.path(file)
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o004 != 0 {
+		return nil // all may read it; or it is a link, to be judged by who made it
+	}
+	if err := m.giveFile(path, 0, u.gid); err != nil {
+		return err
+	}
+	return os.Chmod(path, info.Mode().Perm()|0o040)
+}
