@@ -30,9 +30,9 @@ type household struct {
 	logins map[string]string // passwords, by user; "" is nobody
 }
 
-func newHousehold(t testing.TB) *household {
+func newHousehold(t testing.TB, nodes ...topics.Node) *household {
 	t.Helper()
-	h := &household{t: t, data: t.TempDir(), logins: map[string]string{"": ""}}
+	h := &household{t: t, data: t.TempDir(), logins: map[string]string{"": "", "leader": "s3cret-of-the-leader"}}
 	var err error
 	if h.house, err = identity.Create(filepath.Join(h.data, "identity"), "Villa Kunterbunt"); err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func newHousehold(t testing.TB) *household {
 			t.Fatal(err)
 		}
 	}
-	for _, node := range []topics.Node{"attic", "porch"} {
+	for _, node := range nodes {
 		h.admit(node)
 	}
 	return h
@@ -80,7 +80,7 @@ func (h *household) export(dir string) {
 		}
 	}
 	config, password := filepath.Join(h.data, "house.toml"), filepath.Join(h.data, "password")
-	write(password, "s3cret-of-the-leader\n")
+	write(password, h.logins["leader"]+"\n")
 	write(config, fmt.Sprintf(`
 broker = "mqtt://127.0.0.1"
 username = "leader"
@@ -109,6 +109,7 @@ type front struct {
 	forget func(topics.Node) // and what the broker needs to know of it
 	told   func(topic string) bool
 	ours   bool
+	log    string // a file; mosquitto says there what it denied
 }
 
 func (f front) as(user string) broker {
@@ -120,17 +121,17 @@ func (f front) as(user string) broker {
 }
 
 // onMosquitto is Debian's mosquitto with the exported files.
-func onMosquitto(t testing.TB) front {
-	h, dir, port := newHousehold(t), t.TempDir(), freePort(t)
+func onMosquitto(t testing.TB, nodes ...topics.Node) front {
+	h, dir, port := newHousehold(t, nodes...), t.TempDir(), freePort(t)
 	h.export(dir)
 	conf := fmt.Sprintf("listener %d 127.0.0.1\nper_listener_settings false\nallow_anonymous false\n"+
-		"acl_file %[2]s/dominion.acl\npassword_file %[2]s/dominion.passwords\nset_tcp_nodelay true\nuser root\n", port, dir)
+		"acl_file %[2]s/dominion.acl\npassword_file %[2]s/dominion.passwords\nset_tcp_nodelay true\nuser root\nlog_type all\n", port, dir)
 	file := filepath.Join(dir, "mosquitto.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p := start(t, network{}.command("mosquitto", "-c", file))
-	f := front{household: h, port: port}
+	f := front{household: h, port: port, log: p.output}
 	eventually(t, 10*time.Second, "mosquitto listens", f.as("ann").answers)
 	f.forget = func(n topics.Node) {
 		h.house.Forget(n)
@@ -141,8 +142,8 @@ func onMosquitto(t testing.TB) front {
 }
 
 // onOurs is our own broker, with the same house for its accounts.
-func onOurs(t testing.TB) front {
-	h := newHousehold(t)
+func onOurs(t testing.TB, nodes ...topics.Node) front {
+	h := newHousehold(t, nodes...)
 	var lock sync.Mutex // guards refused
 	var refused []string
 	server, err := ourbroker.Open(ourbroker.Options{
@@ -251,10 +252,10 @@ func deeds() []deed {
 }
 
 func TestMosquittoRefusesWhatOurBrokerRefuses(t *testing.T) {
-	for name, begin := range map[string]func(testing.TB) front{"mosquitto": onMosquitto, "our own": onOurs} {
+	for name, begin := range map[string]func(testing.TB, ...topics.Node) front{"mosquitto": onMosquitto, "our own": onOurs} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := begin(t)
+			f := begin(t, "attic", "porch")
 			observer := f.as("ann").subscribe(t, "#")
 			for i, d := range deeds() {
 				t.Run(d.String(), func(t *testing.T) {
@@ -268,6 +269,9 @@ func TestMosquittoRefusesWhatOurBrokerRefuses(t *testing.T) {
 					}
 				})
 			}
+			if denied := f.log != "" && len(f.denied()) > 0; denied == f.ours {
+				t.Errorf("mosquitto says what it denied: %v", denied)
+			}
 			t.Run("a forgotten node", func(t *testing.T) {
 				was := f.as("porch")
 				was.publish(t, "dominion/porch/state/info", "before")
@@ -280,6 +284,47 @@ func TestMosquittoRefusesWhatOurBrokerRefuses(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What mosquitto is told to allow is enough for a house to live on it.
+func TestAHouseOnMosquittoWithItsOwnRights(t *testing.T) {
+	t.Parallel()
+	f := onMosquitto(t, "attic", "kitchen", "porch")
+	h := &house{t: t, broker: f.as("ann"), as: f.as}
+	h.begin()
+	h.await(40*time.Second, allReady)
+	bus := h.broker.subscribe(t, "dominion/#", "homeassistant/#")
+	for _, c := range []struct{ user, verb, phase string }{{"ha", "stop", "stopped"}, {"ann", "start", "ready"}} {
+		command := "dominion/coordinator/command/" + c.verb + "/npBar"
+		f.as(c.user).publish(t, command, "now")
+		answered(t, bus, command, "done")
+		for _, service := range demoServices() {
+			bus.awaitPhase(t, 30*time.Second, service, c.phase)
+		}
+	}
+	const restart = "dominion/coordinator/command/restart/npBar"
+	f.as("ann").publish(t, restart, "now", "-r")
+	bus.await(10*time.Second, "a retained command is cleared", is(restart, ""))
+	h.await(20*time.Second, allReady)
+	h.once()
+	if denied := f.denied(); len(denied) > 0 {
+		t.Errorf("mosquitto: %s", strings.Join(denied, ""))
+	}
+}
+
+// denied is what mosquitto says that it denied.
+func (f front) denied() (lines []string) {
+	f.t.Helper()
+	said, err := os.ReadFile(f.log)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(said)) {
+		if strings.Contains(line, "Denied") {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 // send is publish for those who may be refused at the door.

@@ -83,7 +83,8 @@ type house struct {
 	t      testing.TB
 	dir    string
 	broker broker
-	ours   bool // the leader's own broker
+	ours   bool                    // the leader's own broker
+	as     func(who string) broker // the logins of "leader" and the agents there; nil: all have that of broker
 	leader *process
 	agents map[string]*process
 
@@ -97,11 +98,23 @@ var rooms = map[string]string{"attic": "compute", "kitchen": "compute", "porch":
 // newHouse brings a house up on the leader's own broker, or on another.
 func newHouse(t testing.TB, on *broker) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), agents: map[string]*process{}, seen: houses.New(topics.Space{})}
+	h := &house{t: t}
 	if h.ours = on == nil; h.ours {
 		h.broker = broker{port: freePort(t)}
 	} else {
 		h.broker = *on
+	}
+	h.begin()
+	return h
+}
+
+// begin starts the leader and the agents.
+func (h *house) begin() {
+	t := h.t
+	t.Helper()
+	h.dir, h.agents, h.seen = t.TempDir(), map[string]*process{}, houses.New(topics.Space{})
+	if h.as == nil {
+		h.as = func(string) broker { return h.broker }
 	}
 	for name, recipe := range makefiles {
 		dir := filepath.Join(h.dir, "services", name)
@@ -114,7 +127,6 @@ func newHouse(t testing.TB, on *broker) *house {
 		h.startAgent(name)
 	}
 	h.watch()
-	return h
 }
 
 func (h *house) record() string { return filepath.Join(h.dir, "starts") }
@@ -137,7 +149,7 @@ func (h *house) startLeader() {
 	if h.ours {
 		args = append(args, "--listen", fmt.Sprintf("127.0.0.1:%d", h.broker.port))
 	} else {
-		args = append(args, "--broker", h.broker.url())
+		args = append(args, "--broker", h.as("leader").url())
 	}
 	h.leader = start(h.t, exec.Command(program(h.t, "dominion"), args...))
 }
@@ -145,7 +157,7 @@ func (h *house) startLeader() {
 func (h *house) startAgent(name string) {
 	h.t.Helper()
 	h.agents[name] = start(h.t, exec.Command(program(h.t, "domain"), "--name", name, "--traits", rooms[name],
-		"--broker", h.broker.url(), "--services-dir", filepath.Join(h.dir, "services"),
+		"--broker", h.as(name).url(), "--services-dir", filepath.Join(h.dir, "services"),
 		"--data", filepath.Join(h.dir, name), "--address", "127.0.0.1"))
 }
 
