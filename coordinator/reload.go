@@ -28,5 +28,9 @@ func (c *Coordinator) reload(ctx context.Context, r topics.Request) {
 		delete(c.memory.Removed, s)
 	}
 	c.dirty = true
-	c.done(ctx, r, fmt.Sprintf("%d services are in the catalogue", len(read.Services())))
+	result := fmt.Sprintf("%d services are in the catalogue", len(read.Services()))
+	if len(read.Services()) == 1 {
+		result = "1 service is in the catalogue"
+	}
+	c.done(ctx, r, result)
 }
