@@ -77,15 +77,16 @@ func (m machine) install(ctx context.Context, o Options) error {
 
 // may tells why the machine cannot be changed.
 func (m machine) may(o Options, verb string) error {
-	command := strings.Join(append([]string{o.Part.Program}, verb), " ")
+	own := []string{o.Part.Program}
 	if len(o.As) > 0 {
-		command = strings.Join(append([]string{"dominion"}, append(o.As, verb)...), " ")
+		own = append([]string{"dominion"}, o.As...)
 	}
+	command := strings.Join(append(own, verb), " ")
 	if !m.booted() {
-		own := strings.Fields(between(o.Part.Render(o.Part.Name, append([]string{o.Part.Program}, o.As...)...), "\nExecStart=", "\n"))
-		return program.Fail(program.CannotRun, `this machine has no systemd, which would start it at boot (%s --print shows
-the unit). Have your own init run this, as a user of its own who has %s:
-  %s --data %s`, command, o.Part.StatePath(), strings.Join(own, " "), o.Part.StatePath())
+		serve := between(o.Part.Render(o.Part.Name, own...), "\nExecStart=", "\n")
+		return program.Fail(program.CannotRun, `this machine has no systemd that would start it at boot.
+Have your own init run this at boot, as a user who owns %s:
+  %s --data %s`, o.Part.StatePath(), serve, o.Part.StatePath())
 	}
 	if !m.root {
 		return program.Fail(program.CannotRun, "only root may do that: sudo %s", m.typed(command))

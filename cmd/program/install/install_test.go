@@ -299,8 +299,8 @@ func TestInstallRefuses(t *testing.T) {
 	}{
 		{name: "a machine without systemd", o: install.Options{Part: unit.Leader()},
 			pi: func(p *pi) { os.RemoveAll(filepath.Join(p.files, "run/systemd")) }, code: program.CannotRun,
-			says: `this machine has no systemd, which would start it at boot (dominion install --print shows
-the unit). Have your own init run this, as a user of its own who has /var/lib/dominion:
+			says: `this machine has no systemd that would start it at boot.
+Have your own init run this at boot, as a user who owns /var/lib/dominion:
   dominion serve --config /etc/dominion/dominion.toml --data /var/lib/dominion`},
 		{name: "whoever is not root", o: agent(), pi: func(p *pi) { p.machine.Root = false }, code: program.CannotRun,
 			says: "only root may do that: sudo domain install"},
