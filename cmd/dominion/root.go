@@ -6,6 +6,8 @@ import (
 	"dominion/cmd/domain/agent"
 	"dominion/cmd/dominion/demo"
 	"dominion/cmd/program"
+	"dominion/cmd/program/install"
+	"dominion/cmd/program/unit"
 )
 
 // root is the whole command line.
@@ -41,6 +43,7 @@ Begin with:  dominion demo      a whole house on this machine, to look at
 	add(act, addCommand(), reloadCommand(), inviteCommand(), joinWindowCommand(), acceptCommand(), rejectCommand(), userCommand())
 	add(act, verbCommands()...)
 	add(more, checkCommand(), exampleCommand(), aclCommand(), versionCommand())
+	add(more, install.Commands(unit.Leader())...)
 	cmd.SetHelpCommandGroupID(more)
 	cmd.SetCompletionCommandGroupID(more)
 	return cmd

@@ -12,6 +12,8 @@ import (
 
 	"dominion/broker/client"
 	"dominion/cmd/program"
+	"dominion/cmd/program/install"
+	"dominion/cmd/program/unit"
 	"dominion/configs"
 )
 
@@ -52,6 +54,7 @@ flag; the flag wins.
 		cmd.Flags().Lookup(name).Hidden = true
 	}
 	cmd.AddCommand(joinCommand(), leaveCommand())
+	cmd.AddCommand(install.Commands(unit.Agent())...)
 	return cmd
 }
 
