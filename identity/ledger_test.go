@@ -258,6 +258,10 @@ func TestAListThatIsDamagedWhileTheLeaderRunsEndsNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	whole, err := os.ReadFile(filepath.Join(dir, "ledger.json"))
+	if err != nil || h.Trouble() != nil {
+		t.Fatal(err, h.Trouble())
+	}
 	for _, content := range []string{"", "{", `{"nodes":{"attic":{}}}`} {
 		if err := os.WriteFile(filepath.Join(dir, "ledger.json"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -271,5 +275,14 @@ func TestAListThatIsDamagedWhileTheLeaderRunsEndsNobody(t *testing.T) {
 		if err := h.Forget("attic"); err == nil || !strings.Contains(err.Error(), "ledger.json") {
 			t.Errorf("with %q it was changed: %v", content, err)
 		}
+		if err := h.Trouble(); err == nil || !strings.Contains(err.Error(), "ledger.json") {
+			t.Errorf("with %q its trouble is %v", content, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ledger.json"), whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Forget("attic"); err != nil || h.Trouble() != nil || h.Stands(account) {
+		t.Errorf("mended: forget %v, trouble %v, stands %v", err, h.Trouble(), h.Stands(account))
 	}
 }

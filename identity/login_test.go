@@ -4,6 +4,7 @@ import (
 	"crypto/pbkdf2"
 	"crypto/sha512"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -242,8 +243,16 @@ func TestWhatMosquittoHashedIsAccepted(t *testing.T) {
 	if !ok {
 		t.Fatalf("mosquitto_passwd wrote %q", content)
 	}
-	if !fits(t, hash, "correct horse") || fits(t, hash, "wrong horse") {
-		t.Errorf("mosquitto hashes otherwise: %q", hash)
+	h, dir := create(t, "Home")
+	list := fmt.Sprintf(`{"users":{"ann":{"role":"operator","hash":%q}}}`, hash)
+	if err := os.WriteFile(filepath.Join(dir, "users.json"), []byte(list), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if account, err := h.Password("ann", "correct horse"); err != nil || account.Name != "user ann" {
+		t.Errorf("mosquitto's %q: %+v, %v", hash, account, err)
+	}
+	if _, err := h.Password("ann", "wrong horse"); err == nil {
+		t.Error("another password has the same hash")
 	}
 }
 

@@ -1,9 +1,11 @@
 package identity_test
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -227,6 +229,33 @@ func TestTheLeaderCannotPoseAsAMachine(t *testing.T) {
 	for _, c := range []*x509.Certificate{leader, certificate(t, h.AuthorityPEM())} {
 		if account, err := h.Certificate(c); err == nil {
 			t.Errorf("%s was taken for %s", c.Subject.CommonName, account.Name)
+		}
+	}
+}
+
+func TestACertificateForServingIsNoMachines(t *testing.T) {
+	h, dir := create(t, "Home")
+	m := admit(t, h, "attic", "machine-1")
+	authority, err := tls.LoadX509KeyPair(filepath.Join(dir, "authority.crt"), filepath.Join(dir, "authority.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		usage x509.ExtKeyUsage
+		taken bool
+	}{{x509.ExtKeyUsageClientAuth, true}, {x509.ExtKeyUsageServerAuth, false}} {
+		template := *certificate(t, m.Certificate) // its name, its key, our authority
+		template.ExtKeyUsage = []x509.ExtKeyUsage{tt.usage}
+		raw, err := x509.CreateCertificate(rand.Reader, &template, authority.Leaf, template.PublicKey, authority.PrivateKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaf, err := x509.ParseCertificate(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Certificate(leaf); (err == nil) != tt.taken {
+			t.Errorf("usage %v: %v", tt.usage, err)
 		}
 	}
 }
