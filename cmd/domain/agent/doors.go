@@ -55,7 +55,7 @@ func (j join) doors(ctx context.Context) ([]string, error) {
 	case ctx.Err() != nil:
 		return nil, program.Fail(program.Unwell, "interrupted: nothing was changed here")
 	case errors.As(err, &several):
-		return nil, program.Fail(program.BadUsage, "%w: say which one:  %s%s --house %s", err, j.command, j.code, several.Houses[0].ID)
+		return nil, j.whichOne(several.Houses)
 	case errors.Is(err, whereabouts.ErrNone):
 		return nil, j.notFound(houses, meant, tried)
 	case err != nil:
@@ -98,6 +98,17 @@ func choose(w io.Writer, r io.Reader, houses []whereabouts.House) (whereabouts.H
 		return whereabouts.House{}, &whereabouts.Several{Houses: houses}
 	}
 	return houses[n-1], nil
+}
+
+// whichOne says how to name each of the houses: a code at the wrong one is a
+// try that counts.
+func (j join) whichOne(houses []whereabouts.House) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "there are %d houses here; type the line of the one that the code is of:", len(houses))
+	for _, h := range houses {
+		fmt.Fprintf(&b, "\n  %s%s --house %s    (%s at %s)", j.command, j.code, h.ID, h.Name, h.Doors[0])
+	}
+	return &program.Exit{Code: program.BadUsage, Err: errors.New(b.String())}
 }
 
 // notFound says what was tried, and what else can be.
@@ -155,14 +166,14 @@ func (j join) sameHouse(ctx context.Context, door string) error {
 	}
 	var foreign *identity.ForeignLeader
 	if errors.As(err, &foreign) {
-		return j.otherHouse(fmt.Sprintf("at %s: %v", door, foreign))
+		return j.otherHouse(fmt.Sprintf("the leader at %s is of another:\nits authority is %s, ours is %s", door, foreign.Got, foreign.Want))
 	}
 	return nil
 }
 
 // otherHouse refuses to move a machine by a join.
 func (j join) otherHouse(found string) error {
-	return program.Fail(program.Unwell, "this machine belongs to %s (%s), but %s; nothing was changed (to move it:  %s, then the same again)",
+	return program.Fail(program.Unwell, "this machine belongs to %s (%s), and %s.\nNothing was changed. To move this machine:  %s, then the same again",
 		j.before.Name, j.before.House, found, j.leave())
 }
 

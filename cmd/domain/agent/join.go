@@ -120,7 +120,7 @@ func (j join) newcomer(code joining.Code) (joining.Options, error) {
 		return o, &program.Exit{Code: program.CannotRun, Err: err}
 	}
 	if o.Key, err = joining.KeepKey(j.config.Data); err != nil {
-		return o, &program.Exit{Code: program.CannotRun, Err: fmt.Errorf("%w; the code was not used", err)}
+		return o, program.Fail(program.CannotRun, "%w (%s; the code was not used)", err, remedy(err))
 	}
 	return o, nil
 }
@@ -143,6 +143,8 @@ func (j join) enter(ctx context.Context, o joining.Options) (*identity.Membershi
 			return j.check(m, door)
 		case ctx.Err() != nil:
 			return nil, program.Fail(program.Unwell, "interrupted: nothing was changed here, and the same code can be used again")
+		case j.wasOurs(err):
+			return j.before, nil
 		case !unreached(err):
 			return nil, &program.Exit{Code: program.Unwell, Err: err}
 		}
@@ -166,6 +168,13 @@ If they are, type there:  dominion accept %[1]s
 	})
 }
 
+// wasOurs tells whether a code was refused because it is this machine's own
+// that let it in: the same was typed once more.
+func (j join) wasOurs(err error) bool {
+	var refusal *joining.Refusal
+	return errors.As(err, &refusal) && refusal.Why == joining.Used && j.before != nil && refusal.Node == j.before.Node
+}
+
 // unreached tells whether there was no leader to refuse or to break anything:
 // the house may have another address.
 func unreached(err error) bool {
@@ -187,16 +196,23 @@ func (j join) check(m *identity.Membership, door string) (*identity.Membership, 
 // keep stores the membership, whole or not at all.
 func (j join) keep(m *identity.Membership) error {
 	if err := j.papers.Replace(m); err != nil {
-		remedy := "let this user write there"
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			remedy = "make room there"
+		if j.before == nil {
+			err = errors.Join(err, j.papers.Remove())
 		}
-		return program.Fail(program.CannotRun, "the membership cannot be stored: %w (%s, then type the same again: until it expires the code is good for this machine)", err, remedy)
+		return program.Fail(program.CannotRun, "%w\nNothing was stored: %s, then type the same again. Until it expires, the code is good for this machine", err, remedy(err))
 	}
 	if err := joining.DropKey(j.config.Data); err != nil {
 		j.log.Warn().Err(err).Msg("a file of the join is left behind")
 	}
 	return nil
+}
+
+// remedy is what to do for a directory that could not be written.
+func remedy(err error) string {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return "make room there"
+	}
+	return "let this user write there"
 }
 
 // start has the agent run: by systemd, by an agent that does already, or here.

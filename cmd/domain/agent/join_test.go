@@ -218,6 +218,7 @@ func TestJoinRefused(t *testing.T) {
 		t.Fatal("a machine that was refused is a member")
 	}
 	m.types(program.Well, "This machine is pi2", "join", code, "--leader", h.at, "--name", "pi2", "--no-run")
+	m.types(program.Well, "This machine is pi2", "join", code, "--leader", h.at, "--no-run") // the same once more
 
 	other := newMachine(t)
 	other.types(program.Unwell, "pi2", "join", code, "--leader", h.at, "--name", "pi3", "--no-run")

@@ -144,7 +144,7 @@ func (l life) link(ctx context.Context, c Config, m *identity.Membership) (Link,
 	return Link{Broker: broker, Loopback: LoopbackOnly(ctx, broker)}, nil, nil
 }
 
-// loginURL is the bus's login, as a URL: the Finder does the rest.
+// loginURL is the bus's login, as a URL; the Finder does the rest.
 func loginURL(f *whereabouts.Finder, m *identity.Membership) string {
 	u := url.URL{Scheme: "mqtt", User: whereabouts.Login(m), Host: f.Address()}
 	return u.String()
