@@ -53,7 +53,7 @@ func (f *founding) askBroker(ctx context.Context, p person, around <-chan neighb
 	}
 	for _, h := range n.houses {
 		host, _, _ := net.SplitHostPort(h.address)
-		fmt.Fprintf(p.out, "There is a house here already: %s, its leader at %s.\nTo have this machine join that one: dominion invite there, then here: domain join\n", h.what, host)
+		fmt.Fprintf(p.out, "There is a house here already: %s, its leader at %s.\nTo have this machine join that one instead: dominion invite there, then here:\n  domain join CODE\n", h.what, host)
 	}
 	options := []string{"its own, in this program"}
 	for _, b := range n.brokers {

@@ -20,10 +20,13 @@ const (
 
 func statusCommand() *cobra.Command {
 	var asJSON, watch bool
+	var near nearby
 	cmd := remoteCommand(&cobra.Command{
 		Use:   "status",
 		Short: "The whole house on one screen",
-		Long: `Status shows the leader, the domains, the services and the open alerts.
+		Long: `Status shows the leader, the domains, the services and the open alerts, and at a
+terminal the machines in the local network that hear no leader (--nearby has them
+elsewhere too).
 
 It exits with 0 when everything is as wanted, with 1 when something is not,
 and with 4 when the broker does not answer or no coordinator leads.`,
@@ -31,7 +34,9 @@ and with 4 when the broker does not answer or no coordinator leads.`,
 		Args:    cobra.NoArgs,
 	}, func(cmd *cobra.Command, _ []string, l *line) error {
 		s := &statusScreen{line: l, json: asJSON, live: watch && !asJSON && program.Terminal(l.out)}
-		r := screen.Look(l.view(cmd.Context()))
+		v := l.view(cmd.Context())
+		v.Lonely = near.heard()
+		r := screen.Look(v)
 		if watch {
 			return s.follow(cmd, r.Leader.State == screen.Silent)
 		}
@@ -40,6 +45,15 @@ and with 4 when the broker does not answer or no coordinator leads.`,
 		}
 		return wellness(r)
 	}, stateFilters)
+	dialled := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !cmd.Flags().Changed("nearby") {
+			near.wanted = !asJSON && program.Terminal(cmd.OutOrStdout())
+		}
+		defer near.listen(cmd.Context(), watch)()
+		return dialled(cmd, args)
+	}
+	cmd.Flags().BoolVar(&near.wanted, "nearby", false, "listen for machines in the network that hear no leader (1.5 s); usual at a terminal")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON; fields are added over time, never renamed")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "stay, and show every change until Ctrl-C")
 	return cmd

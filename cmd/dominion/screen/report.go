@@ -16,6 +16,7 @@ type View struct {
 	Now    time.Time // for the house's queries and for durations
 	Broker string    // its address, for people
 	Silent bool      // the leader's presence is online, but it did not answer
+	Lonely []Lonely  // machines that were heard in the local network
 }
 
 // Report is the state of a house, as `dominion status --json` writes it.
@@ -28,7 +29,8 @@ type Report struct {
 	Domains  []Domain       `json:"domains"`
 	Services []Service      `json:"services"`
 	Alerts   []Alert        `json:"alerts"`
-	Well     bool           `json:"well"` // a leader leads and nothing is other than wanted
+	Lonely   []Lonely       `json:"lonely,omitempty"` // machines in the network that hear no leader, if it was listened
+	Well     bool           `json:"well"`             // a leader leads and nothing is other than wanted
 
 	now time.Time
 }
@@ -102,6 +104,7 @@ func Look(v View) Report {
 	for _, id := range slices.Sorted(maps.Keys(alerts)) {
 		r.Alerts = append(r.Alerts, Alert{id, alerts[id]})
 	}
+	r.Lonely = missed(v, r.Domains)
 	r.Well = r.Leader.State == Leads &&
 		!slices.ContainsFunc(r.Domains, func(d Domain) bool { return !d.Well }) &&
 		!slices.ContainsFunc(r.Services, func(s Service) bool { return !s.Well }) &&

@@ -135,6 +135,7 @@ func TestStatus(t *testing.T) {
 		name     string
 		messages []message
 		silent   bool
+		lonely   []screen.Lonely
 		well     bool
 	}{
 		{name: "well", messages: wellHouse(), well: true},
@@ -143,11 +144,12 @@ func TestStatus(t *testing.T) {
 		{name: "leaderless", messages: leaderless()},
 		{name: "silent", messages: wellHouse(), silent: true},
 		{name: "nothing"},
+		{name: "lonely", messages: wellHouse(), lonely: lonelies(), well: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			v := fold(t, tt.messages...)
-			v.Silent = tt.silent
+			v.Silent, v.Lonely = tt.silent, tt.lonely
 			r := screen.Look(v)
 			if r.Well != tt.well {
 				t.Errorf("well is %v, want %v", r.Well, tt.well)
@@ -155,6 +157,30 @@ func TestStatus(t *testing.T) {
 			golden(t, "status-"+tt.name+".txt", screen.Status(r, screen.Style{}))
 			golden(t, "status-"+tt.name+".json", indent(t, r))
 		})
+	}
+}
+
+// lonelies are machines as they announce themselves; one has come back, and
+// one is no machine of anybody.
+func lonelies() []screen.Lonely {
+	return []screen.Lonely{
+		{Name: "pi3", ID: "m3", Address: "192.168.1.8", House: "7f3a9c"},
+		{Name: "porch", ID: "m-porch", Address: "192.168.1.9", House: "7f3a9c"},
+		{Name: "pi2", ID: "m2", Address: "192.168.1.7"},
+		{Name: "porch", ID: "m9", Address: "192.168.1.10"},
+		{Name: "pi9", ID: "m10", Address: "fe80::1", House: "aaaaaa"},
+		{Name: "evil\x1b[2J" + strings.Repeat("long", 40), Address: strings.Repeat("x", 200), House: topics.HouseID(strings.Repeat("y", 200))},
+	}
+}
+
+func TestManyLonelyMachinesAreCounted(t *testing.T) {
+	v := fold(t, wellHouse()...)
+	for range 40 {
+		v.Lonely = append(v.Lonely, screen.Lonely{Name: "pi"})
+	}
+	text := screen.Status(screen.Look(v), screen.Style{})
+	if n := strings.Count(text, "? pi belongs"); n != 8 || !strings.Contains(text, "and 32 more machines") {
+		t.Errorf("tells of %d:\n%s", n, text)
 	}
 }
 

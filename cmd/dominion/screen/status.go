@@ -11,7 +11,8 @@ import (
 )
 
 // Status is the whole house on one screen: the leader's state first, then
-// domains, services with their reasons, open alerts, and what to do next.
+// domains, services with their reasons, open alerts, machines that are alone in
+// the network, and what to do next.
 func Status(r Report, s Style) string {
 	var b strings.Builder
 	b.WriteString(headline(r, s))
@@ -29,6 +30,10 @@ func Status(r Report, s Style) string {
 			b.WriteString("\n")
 		}
 		alert(&b, a, r.now, s)
+	}
+	if len(r.Lonely) > 0 {
+		b.WriteString("\n")
+		lonely(&b, r, s)
 	}
 	if r.Leader.State == Leads {
 		b.WriteString("\n")
@@ -221,9 +226,9 @@ func verdict(r Report) cell {
 	case !r.Well:
 		return cell{text: count(len(r.Alerts), "alert is", "alerts are") + " open", colour: yellow}
 	case len(r.Services) == 0 && len(r.Domains) == 0:
-		return cell{text: "An empty house. Start an agent on a machine: domain --help"}
+		return cell{text: "An empty house. Have a machine join it: dominion invite"}
 	case len(r.Services) == 0:
-		return cell{text: "No services yet. They are listed in the leader's configuration file: dominion serve --help"}
+		return cell{text: "No services yet. Add one from its directory: dominion add DIR"}
 	}
 	return cell{text: "everything is as wanted", colour: green}
 }
