@@ -35,8 +35,12 @@ type Options struct {
 	// TLS is how the broker is judged and what certificate is shown to it, over
 	// TLS. Nil means the machine's own authorities, and no certificate.
 	TLS *tls.Config
-	// Dial, when set, opens the connection instead of a TCP dial to Broker: the
-	// in-memory pipe to the embedded broker. ctx bounds the dial alone.
+	// Dial, when set, opens the connection instead of a dial to Broker: the
+	// in-memory pipe to the embedded broker, or a search for a broker that moves.
+	// Of Broker the login counts then; with mqtts and no user the broker is to
+	// know us by a certificate that Dial shows. ctx bounds the dial alone, which
+	// should take less than 5 s. Its errors are said as they are: for people, and
+	// the same for the same trouble.
 	Dial func(ctx context.Context) (net.Conn, error)
 	// Shared is set by the coordinator, whose name several machines may bear in
 	// turn: nobody is asked whether the name is in use, what the replay

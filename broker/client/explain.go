@@ -16,9 +16,12 @@ func (c *Client) explain(err error) error {
 	if err == nil {
 		return nil
 	}
+	var own *dialError
 	var handshake *handshakeError
 	var network *net.OpError
 	switch {
+	case errors.As(err, &own):
+		return own.err
 	case errors.As(err, &handshake):
 		return c.explainTLS(handshake.err)
 	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):

@@ -271,10 +271,13 @@ func TestRefusedByTheBroker(t *testing.T) {
 	}{
 		"a wrong password": {"mqtt://me:secret@nas", "a", refuses(4), `nas:1883 refused the login (as user "me"): check user and password`},
 		"no login":         {"mqtt://nas", "a", refuses(5), `nas:1883 refused the login (no login was given): a machine gets one by joining the house (dominion invite there, domain join CODE here)`},
-		"a client id":      {"mqtt://nas", "a", refuses(2), `refused the client id "dominion.reader.`},
-		"an old broker":    {"mqtt://nas", "a", refuses(1), "does not speak MQTT 3.1.1"},
-		"a busy broker":    {"mqtt://nas", "a", refuses(3), "says it is unavailable"},
-		"a filter":         {b.url, "test/secret/#", nil, `does not let this client read "test/secret/#"`},
+		"a certificate":    {"mqtts://nas", "a", refuses(5), "refused the login (by this machine's certificate): if its house has forgotten this machine, join it again"},
+		"a dial": {"mqtts://nas", "a", func(context.Context) (net.Conn, error) { return nil, errors.New("the cat has the cable") },
+			"no connection to the broker: the cat has the cable"},
+		"a client id":   {"mqtt://nas", "a", refuses(2), `refused the client id "dominion.reader.`},
+		"an old broker": {"mqtt://nas", "a", refuses(1), "does not speak MQTT 3.1.1"},
+		"a busy broker": {"mqtt://nas", "a", refuses(3), "says it is unavailable"},
+		"a filter":      {b.url, "test/secret/#", nil, `does not let this client read "test/secret/#"`},
 	} {
 		asks := asker(t, b, topics.Space{}, func(o *client.Options) {
 			o.Broker, o.Filters, o.Dial = c.broker, []string{c.filter}, c.dial

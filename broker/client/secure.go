@@ -18,7 +18,11 @@ import (
 // it began with, after that was renewed.
 func (c *Client) open(ctx context.Context) (net.Conn, error) {
 	if c.Dial != nil {
-		return c.Dial(ctx)
+		conn, err := c.Dial(ctx)
+		if err != nil {
+			return nil, &dialError{err}
+		}
+		return conn, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
@@ -48,8 +52,17 @@ func (c *Client) tlsConfig() *tls.Config {
 
 // showsCertificate tells whether the broker is to know us by one.
 func (c *Client) showsCertificate() bool {
+	if c.Dial != nil {
+		return c.broker.secure && c.broker.user == ""
+	}
 	return c.broker.secure && c.TLS != nil && (len(c.TLS.Certificates) > 0 || c.TLS.GetClientCertificate != nil)
 }
+
+// dialError is what Options.Dial says.
+type dialError struct{ err error }
+
+func (e *dialError) Error() string { return e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
 
 // handshakeError is why there is no TLS, from the library.
 type handshakeError struct{ err error }
