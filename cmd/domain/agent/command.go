@@ -54,7 +54,7 @@ flag; the flag wins.
 		cmd.Flags().Lookup(name).Hidden = true
 	}
 	cmd.AddCommand(joinCommand(), leaveCommand())
-	cmd.AddCommand(install.Commands(unit.Agent())...)
+	cmd.AddCommand(install.Commands(unit.Agent(), nil)...)
 	return cmd
 }
 

@@ -147,6 +147,9 @@ func (l life) link(ctx context.Context, c Config, m *identity.Membership) (Link,
 // loginURL is the bus's login, as a URL; the Finder does the rest.
 func loginURL(f *whereabouts.Finder, m *identity.Membership) string {
 	u := url.URL{Scheme: "mqtt", User: whereabouts.Login(m), Host: f.Address()}
+	if whereabouts.Vouched(m) {
+		u.Scheme = "mqtts" // its certificate is its login
+	}
 	return u.String()
 }
 
