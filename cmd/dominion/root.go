@@ -43,7 +43,7 @@ Begin with:  dominion demo      a whole house on this machine, to look at
 	add(act, addCommand(), reloadCommand(), inviteCommand(), joinWindowCommand(), acceptCommand(), rejectCommand(), userCommand())
 	add(act, verbCommands()...)
 	add(more, checkCommand(), exampleCommand(), aclCommand(), versionCommand())
-	add(more, install.Commands(unit.Leader())...)
+	add(more, install.Commands(unit.Leader(), asConfigured)...)
 	cmd.SetHelpCommandGroupID(more)
 	cmd.SetCompletionCommandGroupID(more)
 	return cmd

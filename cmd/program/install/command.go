@@ -11,8 +11,13 @@ import (
 )
 
 // Commands are `install` and `uninstall` of a part, for below its own command.
-func Commands(part unit.Part) []*cobra.Command {
-	return []*cobra.Command{installCommand(part), uninstallCommand(part)}
+// AsConfigured makes of the part what its configuration wants of it; nil: it
+// stays as it is.
+func Commands(part unit.Part, asConfigured func(unit.Part) (unit.Part, error)) []*cobra.Command {
+	if asConfigured == nil {
+		asConfigured = func(p unit.Part) (unit.Part, error) { return p, nil }
+	}
+	return []*cobra.Command{installCommand(part, asConfigured), uninstallCommand(part)}
 }
 
 // As is an Options' As for a command that stands beside install: nothing for
@@ -21,15 +26,19 @@ func As(cmd *cobra.Command) []string {
 	return strings.Fields(cmd.Parent().CommandPath())[1:]
 }
 
-func installCommand(part unit.Part) *cobra.Command {
+func installCommand(part unit.Part, asConfigured func(unit.Part) (unit.Part, error)) *cobra.Command {
 	var printed bool
-	o := Options{Part: part}
+	var o Options
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Have systemd run it, now and at each boot",
 		Long:  installHelp(part),
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			var err error
+			if o.Part, err = asConfigured(part); err != nil {
+				return err
+			}
 			o.As, o.Out = As(cmd), cmd.OutOrStdout()
 			if printed {
 				return printUnit(o)
@@ -38,7 +47,7 @@ func installCommand(part unit.Part) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&printed, "print", false, "write the unit to standard output, and do nothing")
-	if part.Name == unit.Agent().Name {
+	if !part.Leads {
 		cmd.Flags().StringVar(&o.User, "user", "", "the `name` of the user it runs as, and all services with it, default "+part.Name)
 	}
 	return cmd
@@ -51,7 +60,7 @@ copied to /usr/local/bin unless it is in a system directory. It runs as a user
 of its own, %s, which is made, keeps its data in
 %s and reads %s.
 `, part.File(), part.Name, part.StatePath(), part.Config)
-	if part.Name == unit.Agent().Name {
+	if part.Runs {
 		text += `
 The services run as that user too. It is put into the groups of the machine's
 devices (` + strings.Join(part.Groups()[:4], ", ") + `, …). Services of your own user that need your
@@ -81,7 +90,7 @@ func printUnit(o Options) error {
 func uninstallCommand(part unit.Part) *cobra.Command {
 	text := `Uninstall stops the unit and takes it away. Configuration, data and program stay
 where they are, and it says where that is: install takes them up again.`
-	if part.Name == unit.Agent().Name {
+	if part.Runs {
 		text += `
 
 The services on this machine are stopped: nobody would look after them.`

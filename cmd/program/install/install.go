@@ -51,8 +51,10 @@ func (m machine) install(ctx context.Context, o Options) error {
 	if err := m.may(o, "install"); err != nil {
 		return err
 	}
-	if o.Part.Name == unit.Leader().Name && !m.exists(o.Part.Config) {
-		return program.Fail(program.BadUsage, "there is no house on this machine: %s is missing (make one: sudo dominion init)", o.Part.Config)
+	if o.Part.Leads {
+		if err := m.mayLead(o.Part.Config); err != nil {
+			return err
+		}
 	}
 	path, copied, err := m.putProgram(o)
 	if err != nil {
@@ -90,6 +92,19 @@ Have your own init run this at boot, as a user who owns %s:
 	}
 	if !m.root {
 		return program.Fail(program.CannotRun, "only root may do that: sudo %s", m.typed(command))
+	}
+	return nil
+}
+
+// mayLead tells why there is no house that a unit could lead.
+func (m machine) mayLead(config string) error {
+	for _, home := range []string{"/home/", "/root/"} {
+		if strings.HasPrefix(config, home) {
+			return program.Fail(program.BadUsage, "%s is a user's own, whose house does not start at boot (make one that does: sudo dominion init)", config)
+		}
+	}
+	if !m.exists(config) {
+		return program.Fail(program.BadUsage, "there is no house on this machine: %s is missing (make one: sudo dominion init)", config)
 	}
 	return nil
 }

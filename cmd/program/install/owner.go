@@ -84,8 +84,10 @@ func (m machine) joinGroups(ctx context.Context, o Options, u owner) error {
 func (m machine) putDirectories(o Options, u owner) error {
 	state := o.Part.StatePath()
 	mode := os.FileMode(0o711) // others' parts are below it
-	if o.Part.Name == unit.Agent().Name {
+	if !o.Part.Leads {
 		mode = 0o700
+	}
+	if o.Part.Runs {
 		if err := m.putServices(u); err != nil {
 			return err
 		}
@@ -99,8 +101,10 @@ func (m machine) putDirectories(o Options, u owner) error {
 	if err := os.Chmod(m.path(state), mode); err != nil {
 		return err
 	}
-	if err := m.giveTree(state, o.Part, u); err != nil {
-		return err
+	for _, dir := range append([]string{state}, o.Part.Writes...) {
+		if err := m.giveTree(dir, o.Part, u); err != nil {
+			return err
+		}
 	}
 	if err := os.Chmod(m.path(filepath.Dir(o.Part.Config)), 0o755); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -140,15 +144,16 @@ func (m machine) giveFile(path string, uid, gid int) error {
 // its user makes meanwhile leads it elsewhere.
 func (m machine) giveTree(dir string, part unit.Part, u owner) error {
 	root, err := os.OpenRoot(m.path(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	others := map[string]bool{}
-	for _, p := range []unit.Part{unit.Leader(), unit.Agent()} {
-		if rel, err := filepath.Rel(part.State, p.State); err == nil && rel != "." {
-			others[rel] = true
-		}
+	others := ""
+	if part.Leads && !part.Runs && dir == part.StatePath() {
+		others, _ = filepath.Rel(part.State, unit.Agent().State)
 	}
 	return fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -156,7 +161,7 @@ func (m machine) giveTree(dir string, part unit.Part, u owner) error {
 			return nil
 		case err != nil:
 			return err
-		case others[path]:
+		case path == others:
 			return fs.SkipDir
 		}
 		return m.give(root, path, u.uid, u.gid)

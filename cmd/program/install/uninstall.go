@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"dominion/cmd/program"
-	"dominion/cmd/program/unit"
 )
 
 func (m machine) uninstall(ctx context.Context, o Options) error {
@@ -45,12 +44,12 @@ func (m machine) uninstall(ctx context.Context, o Options) error {
 	return nil
 }
 
-// lastWord is, for as long as the agent's unit is being stopped, the signal
-// that ends the services too: SIGTERM, the usual one, keeps them.
+// lastWord is, for as long as the unit is being stopped, the signal that ends
+// the services too: SIGTERM, the usual one, keeps them.
 const lastWord = "[Service]\nKillSignal=SIGINT\n"
 
 func (m machine) stop(ctx context.Context, o Options) (err error) {
-	if o.Part.Name == unit.Agent().Name && m.systemctl(ctx, "is-active", "--quiet", o.Part.File()) == nil {
+	if m.systemctl(ctx, "is-active", "--quiet", o.Part.File()) == nil {
 		dir := filepath.Join("/run/systemd/system", o.Part.File()+".d")
 		if err := m.write(filepath.Join(dir, "last-word.conf"), []byte(lastWord), 0o644); err != nil {
 			return err

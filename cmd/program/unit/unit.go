@@ -17,33 +17,27 @@ type Part struct {
 	Program string // the name of the program that it is
 	Config  string // the file with its settings
 	State   string // its directory below /var/lib
+	Leads   bool   // the house
+	Runs    bool   // services on this machine
 
-	serve    []string // how the program is told to be this part
-	template string
+	// Writes are directories beside its own that it has to write.
+	Writes []string
 }
 
-//go:embed leader.service
-var leader string
+//go:embed unit.service
+var text string
 
-//go:embed agent.service
-var agent string
-
-// Leader is the unit of `dominion serve`.
+// Leader is the unit of `dominion serve`. One that is a domain too (domain =
+// "NAME" in its configuration) Runs services: they cannot live behind the
+// leader's walls, and can read what it keeps.
 func Leader() Part {
-	config := "/etc/dominion/dominion.toml"
-	return Part{
-		Name: "dominion", Program: "dominion", Config: config, State: "dominion",
-		serve: []string{"serve", "--config", config}, template: leader,
-	}
+	return Part{Name: "dominion", Program: "dominion", Config: "/etc/dominion/dominion.toml", State: "dominion", Leads: true}
 }
 
 // Agent is the unit of `domain`. Its user is not the leader's: the services it
 // starts are that user's processes, and must not read what the leader keeps.
 func Agent() Part {
-	return Part{
-		Name: "dominion-domain", Program: "domain", Config: "/etc/dominion/domain.toml", State: "dominion/domain",
-		template: agent,
-	}
+	return Part{Name: "dominion-domain", Program: "domain", Config: "/etc/dominion/domain.toml", State: "dominion/domain", Runs: true}
 }
 
 // File is the unit's file name.
@@ -53,10 +47,10 @@ func (p Part) File() string { return p.Name + ".service" }
 func (p Part) StatePath() string { return filepath.Join("/var/lib", p.State) }
 
 // Groups are those whose members may use a machine's devices. Machines have
-// few of them each; the agent's user is put into those that there are. They do
-// not stand in the unit: systemd starts none that names a group which is not there.
+// few of them each; the user of services is put into those that there are. They
+// do not stand in the unit: systemd starts none that names a group which is not there.
 func (p Part) Groups() []string {
-	if p.Program != Agent().Program {
+	if !p.Runs {
 		return nil
 	}
 	return []string{"audio", "bluetooth", "dialout", "gpio", "i2c", "input", "plugdev", "render", "spi", "video"}
@@ -65,19 +59,22 @@ func (p Part) Groups() []string {
 // Render is the unit's text. Command is the program's absolute path, and what
 // comes before the part's own arguments if that program is more than the part.
 func (p Part) Render(user string, command ...string) string {
-	var words []string
-	for _, word := range slices.Concat(command, p.serve) {
-		words = append(words, quote(word))
+	if p.Leads {
+		command = append(slices.Clip(command), "serve", "--config", p.Config)
 	}
-	var text strings.Builder
-	err := template.Must(template.New(p.Name).Parse(p.template)).Execute(&text, map[string]string{
-		"Name": p.Name, "Config": p.Config, "State": p.State, "StatePath": p.StatePath(),
-		"User": user, "Command": strings.Join(words, " "),
-	})
+	words := make([]string, len(command))
+	for i, word := range command {
+		words[i] = quote(word)
+	}
+	var rendered strings.Builder
+	err := template.Must(template.New(p.Name).Parse(text)).Execute(&rendered, struct {
+		Part
+		User, Command string
+	}{p, user, strings.Join(words, " ")})
 	if err != nil {
 		panic(err) // the template is ours, and so is what it is given
 	}
-	return text.String()
+	return rendered.String()
 }
 
 // quote writes a word of a command as systemd.service(5) reads it: in quotes

@@ -17,6 +17,10 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 func TestRender(t *testing.T) {
+	both := unit.Leader()
+	both.Runs = true
+	elsewhere := unit.Leader()
+	elsewhere.Config, elsewhere.Writes = "/srv/house/dominion.toml", []string{"/srv/house/data"}
 	tests := []struct {
 		golden  string
 		part    unit.Part
@@ -24,6 +28,8 @@ func TestRender(t *testing.T) {
 		command []string
 	}{
 		{"leader.golden", unit.Leader(), unit.Leader().Name, []string{"/usr/bin/dominion"}},
+		{"leader_with_agent.golden", both, unit.Leader().Name, []string{"/usr/bin/dominion"}},
+		{"leader_elsewhere.golden", elsewhere, unit.Leader().Name, []string{"/usr/local/bin/dominion"}},
 		{"agent.golden", unit.Agent(), unit.Agent().Name, []string{"/usr/bin/domain"}},
 		{"agent_of_dominion.golden", unit.Agent(), "pi", []string{"/usr/local/bin/dominion", "domain"}},
 	}
@@ -67,7 +73,7 @@ func TestSystemdTakesTheUnits(t *testing.T) {
 		t.Skip("no systemd-analyze on this machine")
 	}
 	dir := t.TempDir()
-	for _, part := range []unit.Part{unit.Leader(), unit.Agent()} {
+	for _, part := range []unit.Part{unit.Leader(), {Name: "both", Leads: true, Runs: true, Config: "/x", State: "x"}, unit.Agent()} {
 		path := filepath.Join(dir, part.File())
 		if err := os.WriteFile(path, []byte(part.Render("root", "/bin/true")), 0o644); err != nil {
 			t.Fatal(err)
