@@ -39,8 +39,8 @@ type Options struct {
 	// in-memory pipe to the embedded broker, or a search for a broker that moves.
 	// Of Broker the login counts then; with mqtts and no user the broker is to
 	// know us by a certificate that Dial shows. ctx bounds the dial alone, which
-	// should take less than 5 s. Its errors are said as they are: for people, and
-	// the same for the same trouble.
+	// should take less than 5 s. Its errors that are not the network's are said as
+	// they are: for people, and the same for the same trouble.
 	Dial func(ctx context.Context) (net.Conn, error)
 	// Shared is set by the coordinator, whose name several machines may bear in
 	// turn: nobody is asked whether the name is in use, what the replay

@@ -20,7 +20,7 @@ func (c *Client) explain(err error) error {
 	var handshake *handshakeError
 	var network *net.OpError
 	switch {
-	case errors.As(err, &own):
+	case errors.As(err, &own) && !errors.As(err, &network):
 		return own.err
 	case errors.As(err, &handshake):
 		return c.explainTLS(handshake.err)
