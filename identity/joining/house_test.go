@@ -24,7 +24,8 @@ type leader struct {
 	dir     string // of the invitations; the house's own is a sibling
 	address string
 	clock   *clock
-	mu      sync.Mutex // guards told
+	change  func(*joining.Handout) // what a newcomer is given; nil: nothing
+	mu      sync.Mutex             // guards told
 	told    []joining.Happening
 }
 
@@ -57,7 +58,11 @@ func newLeader(t *testing.T, id topics.HouseID, name string) *leader {
 	l.door = joining.NewDoor(joining.DoorOptions{
 		House: house, Dir: root, Now: l.clock.Now, Log: zerolog.Nop(),
 		Handout: func() (joining.Handout, error) {
-			return joining.Handout{House: id, Name: name, Base: "dominion", Broker: "mqtts://127.0.0.1:8883", Door: l.address, Logins: identity.LoginsOwn}, nil
+			h := joining.Handout{House: id, Name: name, Base: "dominion", Broker: "mqtts://127.0.0.1:8883", Door: l.address, Logins: identity.LoginsOwn}
+			if l.change != nil {
+				l.change(&h)
+			}
+			return h, nil
 		},
 		Tell: func(h joining.Happening) {
 			l.mu.Lock()

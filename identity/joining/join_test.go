@@ -145,6 +145,18 @@ func TestFiveWrongTriesVoidTheCode(t *testing.T) {
 	}
 }
 
+func TestAWrongTryCountsForAllOpenCodes(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	codes := []joining.Code{l.invite(t), l.invite(t), l.invite(t)}
+	_, err := join(t, machine(t, l, "pi2", joining.NewCode()))
+	wants(t, err, joining.WrongCode)
+	for _, code := range codes {
+		if i := l.invitation(t, code); i.Tries != 1 {
+			t.Errorf("%+v", i)
+		}
+	}
+}
+
 func TestAThousandGuesses(t *testing.T) {
 	l := newLeader(t, "7f3a9c", "Birkenweg")
 	right := machine(t, l, "pi2", l.invite(t))
@@ -346,5 +358,89 @@ func TestInvitationsAreKeptSecretAndForgotten(t *testing.T) {
 	}
 	if _, err := joining.Invite(dir, 0); err == nil || !strings.Contains(err.Error(), path+" is damaged") {
 		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+func TestAnothersBrokerIsHandedOut(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	l.change = func(h *joining.Handout) {
+		h.Broker, h.Logins, h.Username, h.Password, h.Door = "mqtt://192.168.1.5:1883", identity.LoginsShared, "house", "secret", ""
+	}
+	m, err := join(t, machine(t, l, "pi2", l.invite(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{m.Broker, m.Logins, m.Username, m.Password, m.Door}
+	if diff := cmp.Diff([]string{"mqtt://192.168.1.5:1883", "shared", "house", "secret", l.address}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPapersThatAreNotComplete(t *testing.T) {
+	for name, change := range map[string]func(*joining.Handout){
+		"no broker":      func(h *joining.Handout) { h.Broker = "" },
+		"no base":        func(h *joining.Handout) { h.Base = "" },
+		"no base at all": func(h *joining.Handout) { h.Base = "a/#" },
+		"unknown logins": func(h *joining.Handout) { h.Logins = "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLeader(t, "7f3a9c", "Birkenweg")
+			l.change = change
+			var broken *joining.BrokenAnswer
+			if _, err := join(t, machine(t, l, "pi2", l.invite(t))); !errors.As(err, &broken) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	t.Run("another house's", func(t *testing.T) {
+		l := newLeader(t, "7f3a9c", "Birkenweg")
+		asked := 0
+		l.change = func(h *joining.Handout) {
+			if asked++; asked == 3 { // after hello and start
+				h.House = "k2m4aa"
+			}
+		}
+		var broken *joining.BrokenAnswer
+		if _, err := join(t, machine(t, l, "pi2", l.invite(t))); !errors.As(err, &broken) || !strings.Contains(err.Error(), "papers of another house") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A run between two parties that do not think the same of who they are is a
+// wrong code, whatever else is checked later.
+func TestWhoTheyAreIsPartOfTheRun(t *testing.T) {
+	for name, alter := range map[string]func(path string, question bool, m message){
+		"the machine's name": func(path string, question bool, m message) {
+			if path == "/join/start" && question {
+				m["node"] = "pi3"
+			}
+		},
+		"the machine's id": func(path string, question bool, m message) {
+			if path == "/join/start" && question {
+				m["id"] = "other"
+			}
+		},
+		"the house": func(path string, question bool, m message) {
+			if path == "/join/hello" && !question {
+				m["house"] = "k2m4aa"
+			}
+		},
+		"the house's name": func(path string, question bool, m message) {
+			if path == "/join/hello" && !question {
+				m["name"] = "Eichenweg"
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLeader(t, "7f3a9c", "Birkenweg")
+			o := machine(t, l, "pi2", l.invite(t))
+			o.Door = between(t, l, alter)
+			_, err := join(t, o)
+			wants(t, err, joining.WrongCode)
+			if i := l.invitation(t, o.Code); i.Tries != 1 {
+				t.Errorf("it cost %d tries", i.Tries)
+			}
+		})
 	}
 }

@@ -158,6 +158,23 @@ func TestAMachineThatHasGoneNoLongerWaits(t *testing.T) {
 	}
 }
 
+func TestNobodyWaitsForever(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	l.door.Window(time.Hour)
+	o := machine(t, l, "pi2", "")
+	began := l.clock.Now()
+	o.Door = between(t, l, func(path string, question bool, _ message) {
+		if path == "/join/wait" && question {
+			l.clock.add(20 * time.Second)
+		}
+	})
+	_, err := asks(t, o).answered()
+	wants(t, err, joining.Stale)
+	if waited := l.clock.Now().Sub(began); waited < 10*time.Minute || waited > 11*time.Minute {
+		t.Errorf("it waited for %v", waited)
+	}
+}
+
 func TestTwoMachinesOfOneNameAreShownApart(t *testing.T) {
 	l := newLeader(t, "7f3a9c", "Birkenweg")
 	l.door.Window(time.Hour)
