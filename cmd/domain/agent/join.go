@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"syscall"
 
@@ -14,6 +15,8 @@ import (
 
 	"dominion/cmd/domain/whereabouts"
 	"dominion/cmd/program"
+	"dominion/cmd/program/install"
+	"dominion/cmd/program/unit"
 	"dominion/identity"
 	"dominion/identity/joining"
 )
@@ -102,7 +105,7 @@ func (j join) run(cmd *cobra.Command, args []string) error {
 		fmt.Fprintf(j.says, "Start it with:  %s\n", cmd.Parent().CommandPath())
 		return nil
 	}
-	return j.start(cmd.Context())
+	return j.start(cmd)
 }
 
 // newcomer is what this machine brings to the door. The key is made before the
@@ -216,10 +219,13 @@ func remedy(err error) string {
 }
 
 // start has the agent run: by systemd, by an agent that does already, or here.
-func (j join) start(ctx context.Context) error {
-	// systemd: program.Install(…) when it is there and this is root.
+func (j join) start(cmd *cobra.Command) error {
+	agent := unit.Agent()
+	if install.HasSystemd() && os.Geteuid() == 0 && j.config.Data == agent.StatePath() {
+		return install.Install(cmd.Context(), install.Options{Part: agent, As: install.As(cmd), Changed: true, Out: j.says})
+	}
 	j.life.config.Name = "" // as it joined
-	err := j.live(ctx)
+	err := j.live(cmd.Context())
 	if errors.Is(err, program.ErrInUse) {
 		fmt.Fprintln(j.says, "An agent runs here already; it takes this up by itself.")
 		return nil
