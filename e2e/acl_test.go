@@ -274,8 +274,11 @@ func TestMosquittoRefusesWhatOurBrokerRefuses(t *testing.T) {
 			}
 			t.Run("a forgotten node", func(t *testing.T) {
 				was := f.as("porch")
-				was.publish(t, "dominion/porch/state/info", "before")
+				connected := was.listen(t, was, "dominion/porch/event/sync/here")
 				f.forget("porch")
+				eventually(t, 10*time.Second, "porch's connection has ended, and it is not let in again", func() (bool, string) {
+					return !connected.process.alive(), ""
+				})
 				eventually(t, 5*time.Second, "porch is not let in", func() (bool, string) {
 					err := was.send("dominion/porch/state/info", "after")
 					return err != nil, fmt.Sprint(err)
