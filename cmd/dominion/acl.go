@@ -2,9 +2,7 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"slices"
 	"strings"
@@ -77,17 +75,11 @@ type export struct {
 }
 
 func newExport(cmd *cobra.Command) (*export, error) {
-	l, err := loadLocal(cmd)
+	l, accounts, err := openIdentity(cmd)
 	if err != nil {
 		return nil, err
 	}
-	e := &export{local: l}
-	e.accounts, err = identity.Open(l.identityDir())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, program.Fail(program.CannotRun, "there is no house in %s yet (dominion init makes one; or name its data with --data)", l.Data)
-	} else if err != nil {
-		return nil, &program.Exit{Code: program.CannotRun, Err: err}
-	}
+	e := &export{local: l, accounts: accounts}
 	if e.leader, err = login(l.Broker, l.Username, l.PasswordFile); err != nil {
 		return nil, err
 	}
@@ -97,6 +89,9 @@ func newExport(cmd *cobra.Command) (*export, error) {
 	}
 	if l.Logins == loginsShared && l.NodeUsername != "" {
 		e.shared, err = login("", l.NodeUsername, l.NodePasswordFile)
+	}
+	if e.shared != nil && e.shared.Username() == e.leader.Username() {
+		e.lacks = append(e.lacks, fmt.Sprintf(`every machine logs in as %s, as the leader does, and may do what it may: set logins = "own", or another node_username`, e.shared.Username()))
 	}
 	return e, err
 }
