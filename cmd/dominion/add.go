@@ -124,7 +124,7 @@ func (a *addition) enter(cmd *cobra.Command, w io.Writer, house *local, p setup.
 	}
 	old, err := os.ReadFile(done.File)
 	if err != nil {
-		return denied(err, "dominion add")
+		return denied(err, "dominion add "+strings.Join(cmd.Flags().Args(), " "))
 	}
 	a.show(w, p, done.File)
 	if !a.yes && !a.json {
@@ -141,7 +141,7 @@ func (a *addition) enter(cmd *cobra.Command, w io.Writer, house *local, p setup.
 		}
 	}
 	if err := appendEntry(done.File, old, p.TOML()); err != nil {
-		return denied(err, "dominion add")
+		return denied(err, "dominion add "+strings.Join(cmd.Flags().Args(), " "))
 	}
 	done.Added, done.Entry = true, p.TOML()
 	fmt.Fprintf(w, "%s was added to %s.\n", p.Name, done.File)

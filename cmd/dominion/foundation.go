@@ -74,6 +74,10 @@ func (f *founding) again(cmd *cobra.Command) error {
 	}
 	made := founded{}
 	accounts, err := f.found(&made)
+	if errors.Is(err, fs.ErrPermission) && !f.boot.said && !f.homeAssistant.said {
+		made = founded{Name: f.config.Name, Config: f.path, Data: f.config.Data, Notes: []string{"More of it only root and the leader's own user may see."}}
+		return told(cmd, f.json, made, func(w io.Writer) { f.tell(w, made) })
+	}
 	if err != nil {
 		return denied(err, "dominion init")
 	}
@@ -271,7 +275,9 @@ func (f *founding) tell(w io.Writer, made founded) {
 	if made.Broker != "" {
 		fmt.Fprintf(w, "  broker       %s\n", program.Redacted(made.Broker))
 	}
-	fmt.Fprintf(w, "  fingerprint  %s\n", made.Fingerprint)
+	if made.Fingerprint != "" {
+		fmt.Fprintf(w, "  fingerprint  %s\n", made.Fingerprint)
+	}
 	if made.Made {
 		fmt.Fprintln(w, "Keep a copy of its data where nobody else finds it: who has it owns the house.")
 	}
@@ -279,14 +285,14 @@ func (f *founding) tell(w io.Writer, made founded) {
 		fmt.Fprintln(w)
 		showPassword(w, &local{config: f.config}, *u)
 	}
+	for _, n := range made.Notes {
+		fmt.Fprint(w, "\n"+styleOf(w).Paragraph(n, 0))
+	}
 }
 
 // next is what to type.
 func (f *founding) next(w io.Writer, made founded) {
 	style := styleOf(w)
-	for _, n := range made.Notes {
-		fmt.Fprint(w, "\n"+style.Paragraph(n, 0))
-	}
 	leads := (&local{config: f.config}).leads()
 	if leads && made.Made && !made.Boot {
 		fmt.Fprint(w, "\n"+style.Paragraph("A leader runs with that data already. It has other settings: stop it, and start it again.", 0))

@@ -55,6 +55,8 @@ func openIdentity(cmd *cobra.Command) (*local, *identity.House, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, program.Fail(program.BadUsage, "this machine has no house in %s (dominion init makes one; if the leader is on another machine, type this there; if it has another directory: --data)", here.Data)
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		return nil, nil, program.Fail(program.CannotRun, "%s is for root and the leader's own user alone: sudo %s", here.identityDir(), cmd.CommandPath())
 	case err != nil:
 		return nil, nil, denied(err, cmd.CommandPath())
 	}
