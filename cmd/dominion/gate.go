@@ -97,6 +97,7 @@ func (g *gate) run(ctx context.Context) error {
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	told := offences{}
+	troubled := ""
 	for {
 		select {
 		case r := <-g.refusals:
@@ -107,9 +108,25 @@ func (g *gate) run(ctx context.Context) error {
 			}
 		case <-look.C:
 			g.expel()
+			g.trouble(&troubled)
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// trouble tells when the lists of who belongs cannot be read, and when they can
+// again; before is what was told last.
+func (g *gate) trouble(before *string) {
+	n := coordinator.Notice{ID: "identity"}
+	now := ""
+	if err := g.accounts.Trouble(); err != nil {
+		now = err.Error()
+		n.Alert = &topics.Alert{Severity: topics.SeverityError, Text: now, Next: "put the file back from a backup"}
+	}
+	if now != *before {
+		*before = now
+		g.tell(n)
 	}
 }
 
@@ -151,8 +168,8 @@ func doorNotice(h joining.Happening) coordinator.Notice {
 type offences map[offence]time.Time
 
 type offence struct {
-	what          broker.Deed
-	client, topic string
+	what               broker.Deed
+	client, topic, why string
 }
 
 const (
@@ -168,7 +185,7 @@ func (o offences) judge(r broker.Refusal, now time.Time) (coordinator.Notice, bo
 		// Who is not let in can call himself anything.
 		id, client = "refused-"+slug(withoutPort(r.Remote)), withoutPort(r.Remote)
 	}
-	key := offence{r.What, client, r.Topic}
+	key := offence{r.What, client, r.Topic, r.Why}
 	if last, ok := o[key]; ok && now.Sub(last) < tellAgain {
 		return coordinator.Notice{}, false
 	}
