@@ -151,7 +151,7 @@ func (d *Door) prove(v visit, q proveQuestion) (proveAnswer, error) {
 func wrongCode(a attempt, left int) *refusal {
 	r := &refusal{Why: WrongCode, node: a.node, id: a.id, text: fmt.Sprintf("tried a wrong code: %d more, and the open codes are void", left)}
 	if left == 0 {
-		r.text, r.next = "tried a wrong code, one too many: the open codes are void", "dominion invite"
+		r.text, r.next = "tried a wrong code: that was one too many, and none is open any more", "dominion invite"
 	}
 	return r
 }
@@ -179,7 +179,7 @@ func (d *Door) finish(v visit, q finishQuestion) (boxAnswer, error) {
 // redeem gives the code to the machine and admits it, or says why not; both is
 // told.
 func (d *Door) redeem(v visit, a attempt, request string) outcome {
-	again := d.belongs(a.node)
+	again := d.belongs(a.node, a.id)
 	papers, err := d.admitWith(v, a, request)
 	if err != nil {
 		return d.unredeemed(v, a.node, a.id, err)
@@ -197,8 +197,12 @@ func (d *Door) admitWith(v visit, a attempt, request string) (*papers, error) {
 	if err != nil {
 		return nil, &refusal{Why: BadRequest, err: err}
 	}
-	if err := d.invitations.bind(a.picked.code, v.now, a.node, a.id, key); err != nil {
+	before, err := d.invitations.bind(a.picked.code, v.now, a.node, a.id, key)
+	if err != nil {
 		return nil, err
+	}
+	if before != "" && !d.belongs(before, a.id) { // forgotten since: the code does not bring it back
+		return nil, &errUsed{before}
 	}
 	return d.admit(a.node, a.id, request)
 }
@@ -211,10 +215,10 @@ func (d *Door) unredeemed(v visit, node topics.Node, id topics.MachineID, err er
 	var taken *identity.NameTaken
 	switch {
 	case errors.As(err, &used):
-		o = outcome{Why: Used, Node: used.by.Node}
+		o = outcome{Why: Used, Node: used.by}
 		r = &refusal{Why: Used, text: "wants to join with a code that has served another machine", next: "dominion invite"}
-		if used.by.Node != "" {
-			r.text = fmt.Sprintf("wants to join with the code that brought %s in", used.by.Node)
+		if used.by != "" {
+			r.text = fmt.Sprintf("wants to join with the code that %s has used", used.by)
 		}
 	case errors.As(err, &taken):
 		o = outcome{Why: NameInUse, Node: taken.Node, ID: taken.ID}

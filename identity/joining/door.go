@@ -140,8 +140,9 @@ func (d *Door) joined(node topics.Node, id topics.MachineID, remote, how string,
 	d.tell(Happening{What: Joined, Node: node, ID: id, Remote: remote, Text: text})
 }
 
-func (d *Door) belongs(node topics.Node) bool {
-	return slices.ContainsFunc(d.o.House.Nodes(), func(n identity.Node) bool { return n.Name == node })
+// belongs tells whether a machine is in the house under a name.
+func (d *Door) belongs(node topics.Node, id topics.MachineID) bool {
+	return slices.ContainsFunc(d.o.House.Nodes(), func(n identity.Node) bool { return n.Name == node && n.ID == id })
 }
 
 func (d *Door) hello(visit, helloQuestion) (helloAnswer, error) {

@@ -88,13 +88,17 @@ func Invite(dir string, lasts time.Duration) (Code, error) {
 	}
 	now := time.Now().UTC()
 	made := Invitation{Code: NewCode(), Made: now, Expires: now.Add(lasts)}
-	return made.Code, invitations(dir).change(func(all []Invitation) ([]Invitation, error) {
+	err := invitations(dir).change(func(all []Invitation) ([]Invitation, error) {
 		all = slices.DeleteFunc(all, func(i Invitation) bool { return now.Sub(i.Expires) > remembered })
 		if err := roomFor(all, now); err != nil {
 			return nil, err
 		}
 		return append(all, made), nil
 	})
+	if err != nil {
+		return "", err
+	}
+	return made.Code, nil
 }
 
 func roomFor(all []Invitation, now time.Time) error {
@@ -207,20 +211,21 @@ func (dir invitations) try(codes []Code, now time.Time, proven func(index int) b
 }
 
 // errUsed is a code that has served another machine.
-type errUsed struct{ by Invitation }
+type errUsed struct{ by topics.Node } // empty: it was not admitted
 
 func (e *errUsed) Error() string {
-	if e.by.Node == "" {
+	if e.by == "" {
 		return "the code was used by another machine"
 	}
-	return fmt.Sprintf("the code was used by %s", e.by.Node)
+	return fmt.Sprintf("the code was used by %s", e.by)
 }
 
 var errEnded = errors.New("the code has ended meanwhile")
 
-// bind gives a code to the machine that proved to have it, for good.
-func (dir invitations) bind(code Code, now time.Time, node topics.Node, id topics.MachineID, key string) error {
-	return dir.change(func(all []Invitation) ([]Invitation, error) {
+// bind gives a code to the machine that proved to have it, for good. It returns
+// the node that the code brought in before, if any.
+func (dir invitations) bind(code Code, now time.Time, node topics.Node, id topics.MachineID, key string) (before topics.Node, err error) {
+	err = dir.change(func(all []Invitation) ([]Invitation, error) {
 		at := slices.IndexFunc(all, func(i Invitation) bool { return i.Code == code })
 		if at < 0 || !all[at].answers(now) {
 			return nil, errEnded
@@ -230,10 +235,12 @@ func (dir invitations) bind(code Code, now time.Time, node topics.Node, id topic
 			i.ID, i.Key = id, key
 		}
 		if i.ID != id || i.Key != key || i.Node != "" && i.Node != node {
-			return nil, &errUsed{*i}
+			return nil, &errUsed{i.Node}
 		}
+		before = i.Node
 		return all, nil
 	})
+	return before, err
 }
 
 // admitted notes which node a code brought in.

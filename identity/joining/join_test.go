@@ -92,6 +92,23 @@ func TestACodeServesOneMachineOnly(t *testing.T) {
 	}
 }
 
+func TestACodeDoesNotBringBackWhoWasForgotten(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	o := machine(t, l, "pi2", l.invite(t))
+	if _, err := join(t, o); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.house.Forget("pi2"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := join(t, o)
+	wants(t, err, joining.Used)
+	o.Code = l.invite(t)
+	if _, err := join(t, o); err != nil {
+		t.Errorf("with a new code: %v", err)
+	}
+}
+
 func known(h *identity.House, user, password string) bool {
 	_, err := h.Password(user, password)
 	return err == nil

@@ -2,9 +2,6 @@ package joining
 
 import (
 	"cmp"
-	"crypto/ecdh"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,30 +39,6 @@ type window struct {
 	labels map[string]bool // in lower case: given since the window was opened
 }
 
-// asking is a machine that committed to its nonce, and was sent ours.
-type asking struct {
-	answer     askAnswer
-	key        *ecdh.PrivateKey
-	node       topics.Node
-	id         topics.MachineID
-	commitment []byte
-	house      helloAnswer
-}
-
-// guest is a machine that waits, or has waited, for the owner.
-type guest struct {
-	Request
-	session      string
-	request      string // PEM
-	secret, salt []byte
-	polled       time.Time
-	deciding     bool
-	box          []byte // the outcome, once decided
-	decided      time.Time
-}
-
-func (g *guest) waits() bool { return g.box == nil }
-
 // Request is a machine that waits in the window to be accepted.
 type Request struct {
 	// As is what to say to Accept and Reject: its name, or for a machine that
@@ -78,6 +51,9 @@ type Request struct {
 	Remote string // IP address
 	Words  string // "apple-river-stone-lamp": the same four as on its screen
 	Since  time.Time
+	// Member: a machine that says to be this one is in the house already.
+	// Accepting this one ends the other's key.
+	Member bool
 }
 
 // Window opens the join window for a time; 0 closes it and sends away all who
@@ -114,20 +90,6 @@ func (w *window) close(now time.Time) (told []Happening) {
 }
 
 func windowClosed() Happening { return Happening{What: Opened, Text: "the join window is closed"} }
-
-// end decides that a guest does not come in.
-func (g *guest) end(o outcome, now time.Time, because string) Happening {
-	g.decide(o, now)
-	return Happening{What: Left, Node: g.As, ID: g.ID, Remote: g.Remote, Text: fmt.Sprintf("%s (%s) no longer waits: %s", g.As, g.Remote, because)}
-}
-
-func (g *guest) decide(o outcome, now time.Time) {
-	box, err := sealOutcome(g.secret, g.salt, windowBox, g.session, o)
-	if err != nil { // cannot be: the keys are ours. An empty box is refused by the newcomer.
-		box = []byte{}
-	}
-	g.box, g.decided = box, now
-}
 
 // WindowEnds is when the window closes; zero: it is closed.
 func (d *Door) WindowEnds() time.Time {
@@ -181,147 +143,6 @@ func (w *window) tidy(now time.Time) (told []Happening) {
 	return told
 }
 
-// ask is a machine's first word: it commits to what it will reveal.
-func (d *Door) ask(v visit, q askQuestion) (askAnswer, error) {
-	if err := checkWho(q.Node, q.ID); err != nil {
-		return askAnswer{}, &refusal{Why: BadRequest, err: err}
-	}
-	if len(q.Commitment) != sha256.Size {
-		return askAnswer{}, &refusal{Why: BadRequest, node: q.Node, id: q.ID, err: errors.New("a commitment of another length")}
-	}
-	if err := d.let(v, q.Node, q.ID); err != nil {
-		return askAnswer{}, err
-	}
-	house, err := d.hello(v, helloQuestion{})
-	if err != nil {
-		return askAnswer{}, err
-	}
-	key, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
-		return askAnswer{}, err
-	}
-	nonce := make([]byte, nonceBytes)
-	rand.Read(nonce)
-	answer := askAnswer{current(), newSession(), nonce, key.PublicKey().Bytes()}
-
-	d.tidy()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if why := d.window.refuses(v); why != "" {
-		return askAnswer{}, &refusal{Why: why, wait: sessionAge, node: q.Node, id: q.ID}
-	}
-	if !d.window.asking.put(answer.Session, asking{answer, key, q.Node, q.ID, q.Commitment, house}, v.now) {
-		return askAnswer{}, &refusal{Why: Busy, wait: sessionAge, node: q.Node, id: q.ID}
-	}
-	return answer, nil
-}
-
-// refuses says why no more machines are taken in; "": they are.
-func (w *window) refuses(v visit) Why {
-	if !w.open(v.now) {
-		return WindowClosed
-	}
-	var waiting, fromOne int
-	for _, g := range w.guests {
-		if g.waits() {
-			waiting++
-			if g.Remote == v.remote() {
-				fromOne++
-			}
-		}
-	}
-	if waiting >= mostWaiting || fromOne >= mostFromOne || len(w.guests) >= mostOutcomes || len(w.labels) >= mostLabels {
-		return Busy
-	}
-	return ""
-}
-
-// reveal is a machine's second word: what it committed to. Now both sides can
-// compute the words.
-func (d *Door) reveal(v visit, q revealQuestion) (revealAnswer, error) {
-	d.mu.Lock()
-	a, ok := d.window.asking.take(q.Session, v.now)
-	d.mu.Unlock()
-	if !ok {
-		return revealAnswer{}, &refusal{Why: Stale}
-	}
-	g, err := a.guest(v, q)
-	if err != nil {
-		return revealAnswer{}, &refusal{Why: BadRequest, node: a.node, id: a.id, err: err}
-	}
-	d.mu.Lock()
-	if why := d.window.refuses(v); why != "" {
-		d.mu.Unlock()
-		return revealAnswer{}, &refusal{Why: why, wait: sessionAge, node: a.node, id: a.id}
-	}
-	g.As = d.window.label(a.node)
-	d.window.guests = append(d.window.guests, g)
-	d.mu.Unlock()
-	d.tell(g.asks())
-	return revealAnswer{current()}, nil
-}
-
-func (a asking) guest(v visit, q revealQuestion) (*guest, error) {
-	if len(q.Nonce) != nonceBytes {
-		return nil, errors.New("a nonce of another length")
-	}
-	if _, err := requestKey(q.Request); err != nil {
-		return nil, err
-	}
-	theirs := opening{a.node, a.id, q.Nonce, q.Key, q.Request}
-	if !slices.Equal(theirs.commitment(), a.commitment) {
-		return nil, errors.New("what it reveals is not what it committed to")
-	}
-	t := transcript(a.house, theirs, a.answer)
-	secret, err := agree(a.key, q.Key)
-	if err != nil {
-		return nil, err
-	}
-	return &guest{
-		Request: Request{Node: a.node, ID: a.id, Remote: v.remote(), Words: wordsOf(t), Since: v.now},
-		session: a.answer.Session, request: q.Request, secret: secret, salt: t, polled: v.now,
-	}, nil
-}
-
-func (g *guest) asks() Happening {
-	text := fmt.Sprintf("%s (%s) asks to join; its screen must show: %s", g.As, g.Remote, g.Words)
-	if g.As != g.Node {
-		text = fmt.Sprintf("another machine (%s) asks to join as %s; its screen must show: %s", g.Remote, g.Node, g.Words)
-	}
-	return Happening{What: Asks, Node: g.As, ID: g.ID, Remote: g.Remote, Words: g.Words, Text: text, Next: fmt.Sprintf("dominion accept %s", g.As)}
-}
-
-// label makes the name by which a guest is accepted: its own, or if that was
-// given before, one with a number.
-func (w *window) label(node topics.Node) topics.Node {
-	label := string(node)
-	for n := 2; w.labels[strings.ToLower(label)]; n++ {
-		number := fmt.Sprintf("-%d", n)
-		label = string(node)[:min(len(node), longestLabel-len(number))] + number
-	}
-	if w.labels == nil {
-		w.labels = make(map[string]bool)
-	}
-	w.labels[strings.ToLower(label)] = true
-	return topics.Node(label)
-}
-
-const longestLabel = 63 // as of any node's name
-
-// wait is how a machine hears what the owner decided.
-func (d *Door) wait(v visit, q waitQuestion) (boxAnswer, error) {
-	d.tidy()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	at := slices.IndexFunc(d.window.guests, func(g *guest) bool { return g.session == q.Session })
-	if at < 0 {
-		return boxAnswer{}, &refusal{Why: Stale}
-	}
-	g := d.window.guests[at]
-	g.polled = v.now
-	return boxAnswer{version: current(), Waiting: g.waits(), Box: g.box}, nil
-}
-
 // Accept admits the machine that waits as this (Request.As). It is in the
 // ledger when Accept returns nil; the machine fetches its papers within
 // seconds. Errors: nobody waits under that name, identity.NameTaken (the
@@ -332,7 +153,7 @@ func (d *Door) Accept(as topics.Node) error {
 	if err != nil {
 		return err
 	}
-	again := d.belongs(g.Node)
+	again := d.belongs(g.Node, g.ID)
 	papers, err := d.admit(g.Node, g.ID, g.request)
 	var taken *identity.NameTaken
 	d.mu.Lock()

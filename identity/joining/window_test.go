@@ -229,6 +229,39 @@ func TestANameIsNotGivenToAnotherWhileTheWindowIsOpen(t *testing.T) {
 	}
 }
 
+func TestAMachineThatIsInTheHouseAlready(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	o := machine(t, l, "pi2", l.invite(t))
+	before, err := join(t, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.door.Window(time.Hour)
+	o.Key = nil
+	a := asks(t, o)
+	if all := l.door.Requests(); len(all) != 1 || !all[0].Member {
+		t.Errorf("%+v", all)
+	}
+	if h := l.last(); !strings.Contains(h.Text, "is in the house") {
+		t.Errorf("told: %+v", h)
+	}
+	if err := l.door.Accept("pi2"); err != nil {
+		t.Fatal(err)
+	}
+	if h := l.last(); h.What != joining.Joined || !strings.Contains(h.Text, "joined again") {
+		t.Errorf("told: %+v", h)
+	}
+	m, err := a.answered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, m := range map[bool]*identity.Membership{true: m, false: before} {
+		if user, password := identity.NodeLogin("pi2", m.Secret); known(l.house, user, password) != want {
+			t.Errorf("joined last: %v, and the login says otherwise", want)
+		}
+	}
+}
+
 func TestAFullDiskWhenAMachineIsAccepted(t *testing.T) {
 	l := newLeader(t, "7f3a9c", "Birkenweg")
 	l.door.Window(time.Hour)
