@@ -102,7 +102,8 @@ func (j join) run(cmd *cobra.Command, args []string) error {
 	fmt.Fprintf(j.says, "This machine is %s of the house %s (%s).\n", m.Node, m.Name, m.House)
 	j.keepSettings(cmd)
 	if j.noRun {
-		fmt.Fprintf(j.says, "Start it with:  %s\n", cmd.Parent().CommandPath())
+		parent := cmd.Parent().CommandPath()
+		fmt.Fprintf(j.says, "Start it with:  %s   (at each boot:  %[1]s install)\n", parent)
 		return nil
 	}
 	return j.start(cmd)

@@ -186,6 +186,19 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+// TestAMemberIsWhoItJoinedAs holds that no setting makes a machine speak as
+// another than its certificate is for.
+func TestAMemberIsWhoItJoinedAs(t *testing.T) {
+	h, m := newHouse(t, "7f3a9c"), newMachine(t)
+	m.types(program.Well, "", "join", h.invite(t), "--leader", h.at, "--name", "pi2", "--no-run")
+	m.types(program.BadUsage, "--name: name is pi9, but this machine joined Home as pi2", "--name", "pi9")
+	m.types(program.BadUsage, "base is other, but the house that this machine joined has dominion", "--base", "other")
+	if err := os.WriteFile(filepath.Join(m.data, "membership.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.types(program.CannotRun, "membership.json is damaged")
+}
+
 // TestJoinRefused holds that a join that fails says what to do, and changes
 // nothing.
 func TestJoinRefused(t *testing.T) {
