@@ -66,7 +66,7 @@ func TestRenewal(t *testing.T) {
 		if len(tries) != 0 {
 			t.Errorf("renewed in %v", tries)
 		}
-		time.Sleep(renews.Add(-48 * time.Hour).Sub(time.Now()))
+		time.Sleep(time.Until(renews.Add(-48 * time.Hour)))
 		live(30 * 24 * time.Hour)
 		if len(tries) != 3 || tries[0].Before(renews) || tries[0].Sub(renews) > 12*time.Hour || tries[2].Sub(tries[0]) > time.Hour {
 			t.Errorf("tried at %v, want three times soon after %v", tries, renews)
