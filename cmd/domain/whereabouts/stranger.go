@@ -23,6 +23,7 @@ type Stranger struct {
 
 	mu     sync.Mutex // guards what follows
 	alone  bool       // nobody answers
+	looked bool       // the network was listened to
 	houses []House    // that are heard
 }
 
@@ -39,15 +40,18 @@ func (s *Stranger) Dial(ctx context.Context) (net.Conn, error) {
 	defer s.mu.Unlock()
 	s.alone = err != nil
 	if err != nil {
-		return nil, errors.New(advice(s.houses))
+		return nil, errors.New(advice(s.looked, s.houses))
 	}
 	return conn, nil
 }
 
 // advice is what a person can do for a machine without a house.
-func advice(houses []House) string {
+func advice(looked bool, houses []House) string {
 	const howto = `on the leader type "dominion invite", and here the line that it prints`
-	if len(houses) == 0 {
+	switch {
+	case !looked:
+		return "this machine belongs to no house: " + howto
+	case len(houses) == 0:
 		return "this machine belongs to no house, and hears none: " + howto
 	}
 	names := make([]string, 0, len(houses))
@@ -61,7 +65,7 @@ func advice(houses []House) string {
 func (s *Stranger) Run(ctx context.Context) error {
 	for heard := range discovery.Browse(ctx, discovery.DominionService, s.log) {
 		s.mu.Lock()
-		s.houses = Houses(heard)
+		s.looked, s.houses = true, Houses(heard)
 		s.mu.Unlock()
 	}
 	return nil
