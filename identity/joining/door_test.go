@@ -128,8 +128,10 @@ func TestAConnectionThatEndsAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	done := make(chan struct{})
+	defer func() { listener.Close(); <-done }()
 	go func() {
+		defer close(done)
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
@@ -327,8 +329,6 @@ func TestALeaderWithoutTheCodeIsNotBelieved(t *testing.T) {
 	l := newLeader(t, "7f3a9c", "Birkenweg")
 	l.invite(t)
 	o := machine(t, l, "pi2", joining.NewCode())
-	client := &http.Client{}
-	defer client.CloseIdleConnections()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/join/prove" { // he says yes to any proof
 			_, _ = io.WriteString(w, `{"v":1,"pick":0,"proof":"AAAA"}`)
