@@ -15,15 +15,16 @@ import (
 func bootable() bool { return install.HasSystemd() }
 
 // startAtBoot installs and starts the leader's unit, for the house whose
-// configuration file that is.
-func startAtBoot(ctx context.Context, out io.Writer, path string) error {
+// configuration file that is. Files are those that it names and must read;
+// changed says that a leader that runs has other settings.
+func startAtBoot(ctx context.Context, out io.Writer, path string, files []string, changed bool) error {
 	leader := unit.Leader()
 	leader.Config = path
 	leader, err := asConfigured(leader)
 	if err != nil {
 		return err
 	}
-	return install.Install(ctx, install.Options{Part: leader, Out: out})
+	return install.Install(ctx, install.Options{Part: leader, Files: files, Changed: changed, Out: out})
 }
 
 // asConfigured is the leader's unit as its configuration file wants it: one

@@ -257,12 +257,17 @@ func (f *founding) finish(cmd *cobra.Command, made founded) error {
 		f.tell(w, made)
 	}
 	if f.boot.wanted && (made.Made || f.boot.said) {
-		if err := startAtBoot(cmd.Context(), cmd.ErrOrStderr(), f.path); err != nil {
+		if err := startAtBoot(cmd.Context(), cmd.ErrOrStderr(), f.path, f.passwordFiles(), made.Made); err != nil {
 			return program.Fail(program.CannotRun, "the house is there, but it does not start at boot: %w", err)
 		}
 		made.Boot = true
 	}
 	return told(cmd, f.json, made, func(w io.Writer) { f.next(w, made) })
+}
+
+// passwordFiles are those that the configuration names, if any.
+func (f *founding) passwordFiles() []string {
+	return slices.DeleteFunc([]string{f.config.PasswordFile, f.config.NodePasswordFile}, func(path string) bool { return path == "" })
 }
 
 func (f *founding) tell(w io.Writer, made founded) {

@@ -22,10 +22,10 @@ func initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Make a house: this machine becomes its leader",
-		Long: `Init makes a house. It asks what the house is called, whether it has a broker of
-its own or is on the one that Home Assistant uses, and whether it starts at boot;
-flags answer before it asks. Then it writes the leader's configuration file, and
-in its data directory the house's authority and logins.
+		Long: `Init makes a house. It asks what the house is called, whether it has a broker
+of its own or is on the one that Home Assistant uses, and whether it starts at
+boot; flags answer before it asks. Then it writes the leader's configuration
+file, and in its data directory the house's authority and logins.
 
 As root the house belongs to the machine (/etc/dominion, /var/lib/dominion) and
 can start at boot; as another user it is that user's.
@@ -34,7 +34,7 @@ A house that is there already is never overwritten: init says what is there. One
 that was interrupted, or ran out of disk, can be typed again.`,
 		Example: `  sudo dominion init
   sudo dominion init --yes --name Home
-  dominion init --yes --broker mqtt://192.168.1.5 --username dominion --password-file mqtt.password`,
+  dominion init --broker mqtt://192.168.1.5 --username dominion`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -54,7 +54,16 @@ func foundingSettings() []program.Setting {
 		"name", "broker", "username", "password_file", "logins", "node_username", "node_password_file",
 		"listen", "listen_tls", "https", "data", "domain", "traits", "services_dir", "base", "prefix",
 	}
-	return slices.DeleteFunc(settings(), func(s program.Setting) bool { return !slices.Contains(keys, s.Key) })
+	all := slices.DeleteFunc(settings(), func(s program.Setting) bool { return !slices.Contains(keys, s.Key) })
+	for i := range all {
+		switch all[i].Key {
+		case "listen_tls":
+			all[i].Help = "where our broker listens with TLS, default :8883"
+		case "https":
+			all[i].Help = "where machines join the house, default :8443"
+		}
+	}
+	return all
 }
 
 // choice is a flag of yes and no, which may also not be said.
@@ -103,6 +112,9 @@ func (f *founding) read(cmd *cobra.Command) {
 		}
 	}
 	f.path = configPath(cmd)
+	if whole, err := filepath.Abs(f.path); err == nil {
+		f.path = whole
+	}
 }
 
 // configPath is the leader's file: the one that is named, else the one that is
@@ -152,7 +164,7 @@ func (f *founding) settle(file *configs.File) error {
 	if _, err := c.check(file); err != nil {
 		return err
 	}
-	for _, path := range []*string{&f.path, &c.Data, &c.PasswordFile, &c.NodePasswordFile, &c.ServicesDir} {
+	for _, path := range []*string{&c.Data, &c.PasswordFile, &c.NodePasswordFile, &c.ServicesDir} {
 		if *path == "" {
 			continue
 		}

@@ -35,7 +35,7 @@ func (f *founding) ask(cmd *cobra.Command, p person) error {
 			return err
 		}
 	}
-	if f.config.Broker != "" && f.config.Username == "" {
+	if f.config.Broker != "" && f.config.PasswordFile == "" {
 		if err := f.askLogin(ctx, p); err != nil {
 			return err
 		}
@@ -85,18 +85,19 @@ func checkBroker(address string) error {
 // askLogin asks for the login at a broker of somebody else's. Passwords are
 // kept in files of the data directory.
 func (f *founding) askLogin(ctx context.Context, p person) error {
-	anything := func(string) error { return nil }
 	var err error
-	if f.config.Username, err = p.text(ctx, "The leader's user at that broker (empty: none)?", "", anything); err != nil || f.config.Username == "" {
-		return err
-	}
-	if f.config.PasswordFile == "" {
-		password, err := p.password(ctx, "Its password (not shown)?")
-		if err != nil {
+	if f.config.Username == "" {
+		anything := func(string) error { return nil }
+		f.config.Username, err = p.text(ctx, "The leader's user at that broker (empty: none)?", "", anything)
+		if err != nil || f.config.Username == "" {
 			return err
 		}
-		f.secret(&f.config.PasswordFile, "broker.password", password)
 	}
+	password, err := p.password(ctx, "The password of "+f.config.Username+" there (not shown)?")
+	if err != nil {
+		return err
+	}
+	f.secret(&f.config.PasswordFile, "broker.password", password)
 	if f.config.NodeUsername != "" || f.config.Logins != loginsShared {
 		return nil
 	}
@@ -107,7 +108,7 @@ func (f *founding) askLogin(ctx context.Context, p person) error {
 	if f.config.NodeUsername, err = p.text(ctx, "Their user?", "", checkGiven); err != nil {
 		return err
 	}
-	password, err := p.password(ctx, "Its password (not shown)?")
+	password, err = p.password(ctx, "Its password (not shown)?")
 	if err == nil {
 		f.secret(&f.config.NodePasswordFile, "nodes.password", password)
 	}

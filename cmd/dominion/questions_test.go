@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"os"
 	"strings"
 	"testing"
@@ -56,6 +59,20 @@ func TestAskBroker(t *testing.T) {
 				t.Errorf("does not show %q:\n%s", tt.shows, shown)
 			}
 		})
+	}
+}
+
+func TestQuestionsEndWithTheirCommand(t *testing.T) {
+	silent, typing, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	defer typing.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // Ctrl-C
+	if answer, err := (person{in: silent, out: io.Discard}).line(ctx, "Really?"); !errors.Is(err, errUnanswered) {
+		t.Errorf("takes %q, %v", answer, err)
 	}
 }
 

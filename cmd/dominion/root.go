@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"dominion/cmd/domain/agent"
@@ -19,12 +21,13 @@ func root() *cobra.Command {
 lets them find one another, and shows all of it in Home Assistant.
 
 Begin with:  dominion demo      a whole house on this machine, to look at
-             dominion serve     the leader of your own house
+             dominion init      your own house: this machine becomes its leader
 
 ` + program.ExitCodes,
 		Version: program.Version(),
 	}
 	cmd.SetVersionTemplate("dominion {{.Version}}\n")
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), "Flags.FlagUsages", "Flags.FlagUsagesWrapped 80"))
 	const run, look, act, more = "run", "look", "act", "more"
 	for _, g := range []struct{ id, title string }{
 		{run, "Run a house:"}, {look, "Look at it:"}, {act, "Change it:"}, {more, "And:"},

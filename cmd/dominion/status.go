@@ -24,9 +24,9 @@ func statusCommand() *cobra.Command {
 	cmd := remoteCommand(&cobra.Command{
 		Use:   "status",
 		Short: "The whole house on one screen",
-		Long: `Status shows the leader, the domains, the services and the open alerts, and at a
-terminal the machines in the local network that hear no leader (--nearby has them
-elsewhere too).
+		Long: `Status shows the leader, the domains, the services and the open alerts, and at
+a terminal the machines in the local network that hear no leader (with --nearby
+also elsewhere).
 
 It exits with 0 when everything is as wanted, with 1 when something is not,
 and with 4 when the broker does not answer or no coordinator leads.`,
@@ -53,7 +53,7 @@ and with 4 when the broker does not answer or no coordinator leads.`,
 		defer near.listen(cmd.Context(), watch)()
 		return dialled(cmd, args)
 	}
-	cmd.Flags().BoolVar(&near.wanted, "nearby", false, "listen for machines in the network that hear no leader (1.5 s); usual at a terminal")
+	cmd.Flags().BoolVar(&near.wanted, "nearby", false, "listen 1.5 s for machines that hear no leader; usual at a terminal")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON; fields are added over time, never renamed")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "stay, and show every change until Ctrl-C")
 	return cmd

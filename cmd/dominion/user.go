@@ -27,8 +27,8 @@ func userCommand() *cobra.Command {
 		Use:   "user",
 		Short: "Who logs in to the house's broker with a password",
 		Long: `Users are who, and what, logs in to the house's broker with a name and a
-password: Home Assistant, a device, a person. The machines of the house are none:
-they have certificates (dominion invite).
+password: Home Assistant, a device, a person. The machines of the house are
+none: they have certificates (dominion invite).
 
 A change counts at once, also for a leader that runs. These commands work on the
 leader's machine.
@@ -120,7 +120,7 @@ func userAddCommand() *cobra.Command {
 	var from passwordFlags
 	cmd := &cobra.Command{
 		Use:   "add NAME --role ROLE",
-		Short: "Add a user; makes a password and shows it once, unless one is given",
+		Short: "Add a user, with a password that is made and shown once",
 		Long: `Add makes a user. Without --password-file or --password-stdin it makes a
 password and shows it: this once, for only a hash of it is kept.
 
@@ -160,7 +160,7 @@ A user that is there already is not changed.`,
 		},
 	}
 	program.AddFlags(cmd, localSettings())
-	cmd.Flags().StringVar(&role, "role", "", "what it may do: homeassistant, operator, viewer, node or service (`role`)")
+	cmd.Flags().StringVar(&role, "role", "", "what it may do: the `role` homeassistant, operator, viewer, node or service")
 	_ = cmd.MarkFlagRequired("role")
 	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"homeassistant", "operator", "viewer", "node", "service"}, cobra.ShellCompDirectiveNoFileComp))
 	from.add(cmd)
@@ -298,7 +298,7 @@ func userPasswordCommand() *cobra.Command {
 	var from passwordFlags
 	cmd := &cobra.Command{
 		Use:   "password NAME",
-		Short: "Give a user another password, and end its connections with the old one",
+		Short: "Give a user another password, and end its connections",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			here, house, err := openIdentity(cmd)

@@ -22,10 +22,10 @@ func joinWindowCommand() *cobra.Command {
 		Use:   "join-window DURATION|off",
 		Short: "Let machines ask to join for a time, and show who asks",
 		Long: `Join-window is for many machines at once, instead of a code for each. While it
-is open, every machine that asks (domain join, without a code) is shown here with its name,
-its address and four words. Compare the words with those on its own screen: if
-they are the same, let it in with dominion accept NAME, else turn it away with
-dominion reject NAME. Home Assistant shows them too.
+is open, every machine that asks (domain join, without a code) is shown here
+with its name, its address and four words. Compare the words with those on its
+own screen: if they are the same, let it in with dominion accept NAME, else turn
+it away with dominion reject NAME. Home Assistant shows them too.
 
 It waits until the window closes. Ctrl-C ends the waiting, not the window.`,
 		Example: "  dominion join-window 10m\n  dominion join-window off",
@@ -75,6 +75,7 @@ func (l *line) showAsking(ctx context.Context, lasts time.Duration) error {
 		for _, a := range asking(screen.View{House: l.house, Now: time.Now()}) {
 			if shown[a.ID] != a.Text {
 				shown[a.ID] = a.Text
+				a.Since = "" // it has just begun
 				fmt.Fprint(l.out, l.style.Alert(a, time.Now()))
 			}
 		}
@@ -113,7 +114,7 @@ func askingNames(v screen.View) []string {
 
 func acceptCommand() *cobra.Command {
 	return verdictCommand("accept", "Let a machine in that asks to join",
-		"Accept lets a machine in that asks while the join window is open. Compare its four\nwords first: they must be those on its own screen.")
+		"Accept lets a machine in that asks while the join window is open. Compare its\nfour words first: they must be those on its own screen.")
 }
 
 func rejectCommand() *cobra.Command {
@@ -131,9 +132,18 @@ func verdictCommand(verb, short, long string) *cobra.Command {
 			return unknown("machine that asks", args[0], askingNames(screen.View{House: l.house, Now: time.Now()}))
 		}
 		result, err := l.order(cmd.Context(), client.Command{Method: verb, Subject: string(node)})
+		if err != nil && verb == "accept" && l.online(node) {
+			result, err = fmt.Sprintf("%s is in the house already", node), nil
+		}
 		if err == nil {
 			_, err = fmt.Fprintln(l.out, result)
 		}
 		return err
 	}, stateFilters)
+}
+
+// online tells that the house hears a domain of that name.
+func (l *line) online(node topics.Node) bool {
+	j, ok := l.house.Judgement(node, time.Now())
+	return ok && j.State == topics.JudgedOnline
 }
