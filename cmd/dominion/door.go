@@ -56,8 +56,9 @@ func (l *leader) openDoor() error {
 // serveDoor answers at the HTTPS port until ctx ends.
 func (l *leader) serveDoor(ctx context.Context) error {
 	mux := http.NewServeMux()
-	mux.Handle("/join/", l.gate.door)
-	mux.Handle("/renew", l.gate.door)
+	for _, path := range l.gate.door.Paths() {
+		mux.Handle(path, l.gate.door)
+	}
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintf(w, "This is the leader of the Dominion house %q.\nA machine joins it with a code: dominion invite here, domain join CODE there.\n", l.config.Name)

@@ -244,6 +244,7 @@ func (l *leader) run(ctx context.Context) error {
 	rooms.Go(func() error { return l.announce(ctx) })
 	if l.https != nil {
 		rooms.Go(func() error { return l.serveDoor(ctx) })
+		rooms.Go(func() error { l.gate.door.Run(ctx); return nil })
 	}
 	err := rooms.Wait()
 	lower()

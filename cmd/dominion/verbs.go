@@ -36,8 +36,8 @@ func verbs() []verb {
 			long: "Reset takes back the word of start and stop, and ends the waiting of a service\nthat failed too often: it is tried again at once."},
 		{name: "remove", short: "Stop a service that has left the catalogue", reached: stopped,
 			long: "Remove stops a service that still runs although the catalogue knows it no longer."},
-		{name: "forget", short: "Forget a domain that will not come back", domain: true,
-			long: "Forget clears what the house keeps of a domain. One that lives comes back by itself."},
+		{name: "forget", short: "Put a machine out of the house", domain: true,
+			long: "Forget ends at once what a machine has of the house: its certificate, the logins of\nits services, its connections, and all that is kept of it. What runs there runs\non, alone. It comes back only by joining again."},
 	}
 }
 
@@ -90,7 +90,7 @@ func ask(cmd *cobra.Command, v verb) *cobra.Command {
 		}
 		service, domain := screen.Known(view, args[0])
 		switch {
-		case v.domain && !domain:
+		case v.domain && !domain && v.name != "forget": // one may have joined and never come
 			return unknown("domain", args[0], screen.DomainNames(view))
 		case !v.domain && !service:
 			return unknown("service", args[0], screen.ServiceNames(view))
