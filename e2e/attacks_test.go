@@ -23,10 +23,11 @@ type besieged struct {
 }
 
 func newBesieged(t *testing.T) *besieged {
-	h := &home{lan: newLAN(t, 4), t: t, domains: map[string]*process{}}
+	h := &home{lan: newLAN(t, 4), t: t, first: 1, domains: map[string]*process{}}
 	h.do(1, "init", "--yes", "--name", "home")
 	h.host(1).run("sed", "-i", `s/^listen = .*/listen = ["127.0.0.1:1883", "10.77.0.11:1883"]/`, "/etc/dominion/dominion.toml")
 	h.lead()
+	h.leads()
 	b := &besieged{home: h, t: t, dir: t.TempDir(), password: map[string]string{}}
 	for _, number := range []int{2, 3} {
 		h.join(number)
@@ -110,6 +111,7 @@ func (b *besieged) try(number int, name string, args ...string) (string, error) 
 // TestEveryAttackIsRefusedAndOnTheAlertList tries, from other machines of the
 // LAN, what docs/security.md says is refused.
 func TestEveryAttackIsRefusedAndOnTheAlertList(t *testing.T) {
+	t.Parallel()
 	b := newBesieged(t)
 	retained := func(topic string) string {
 		out, _ := b.try(1, "mosquitto_sub", "-h", "127.0.0.1", "-t", topic, "-W", "1")

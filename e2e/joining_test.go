@@ -19,6 +19,7 @@ import (
 type home struct {
 	*lan
 	t       testing.TB
+	first   int // the leader's host
 	leader  *process
 	domains map[string]*process // by host
 }
@@ -27,8 +28,14 @@ type home struct {
 // there is compute) and lamp (where there is one).
 func newHome(t testing.TB, hosts int) *home {
 	t.Helper()
-	h := &home{lan: newLAN(t, hosts), t: t, domains: map[string]*process{}}
-	h.do(1, "init", "--yes", "--name", "home")
+	return foundHome(newLAN(t, hosts), 1, "home")
+}
+
+// foundHome makes a host of a lan the leader of a house.
+func foundHome(l *lan, leader int, name string) *home {
+	l.t.Helper()
+	h := &home{lan: l, t: l.t, first: leader, domains: map[string]*process{}}
+	h.do(leader, "init", "--yes", "--name", name)
 	h.lead()
 	h.leads()
 	return h
@@ -49,14 +56,14 @@ func (h *home) do(number int, args ...string) string {
 // lead starts the leader on pi1.
 func (h *home) lead() {
 	h.t.Helper()
-	h.leader = start(h.t, h.host(1).command(program(h.t, "dominion"), "serve"))
+	h.leader = start(h.t, h.host(h.first).command(program(h.t, "dominion"), "serve"))
 }
 
 // leads waits until the leader leads.
 func (h *home) leads() {
 	h.t.Helper()
 	eventually(h.t, 20*time.Second, "the leader leads", func() (bool, string) {
-		out, err := h.host(1).command(program(h.t, "dominion"), "status", "--json").CombinedOutput()
+		out, err := h.host(h.first).command(program(h.t, "dominion"), "status", "--json").CombinedOutput()
 		return err == nil || strings.Contains(string(out), `"active"`), string(out)
 	})
 }
@@ -66,7 +73,7 @@ var invitation = regexp.MustCompile(`(?m)^domain join ([0-9A-Z]{4}-[0-9A-Z]{4}-[
 // invite returns a new code.
 func (h *home) invite() string {
 	h.t.Helper()
-	out := h.do(1, "invite")
+	out := h.do(h.first, "invite")
 	found := invitation.FindStringSubmatch(out)
 	if found == nil {
 		h.t.Fatalf("dominion invite printed no line as: domain join 4F7K-9QXM-2C\n%s", out)
@@ -95,7 +102,7 @@ type seenService struct{ Service, Phase string }
 
 // status is the house as dominion status --json has it.
 func (h *home) status() (domains map[string]string, services map[string]string, said string) {
-	out, _ := h.host(1).command(program(h.t, "dominion"), "status", "--json").Output()
+	out, _ := h.host(h.first).command(program(h.t, "dominion"), "status", "--json").Output()
 	var view struct {
 		Leader   struct{ State string }
 		Domains  []seenDomain
@@ -180,6 +187,7 @@ func (h *home) ours(process string) bool {
 // The block of the README, word for word, with nothing but mDNS to find one
 // another by.
 func TestThreeMachinesOneCode(t *testing.T) {
+	t.Parallel()
 	h := newHome(t, 4)
 	for i := 2; i <= 3; i++ {
 		h.service(i, "webServer")
@@ -229,7 +237,7 @@ func TestThreeMachinesOneCode(t *testing.T) {
 
 // linked tells that a host has a connection to the leader's present address.
 func (h *home) linked(number int) bool {
-	out, err := h.host(number).command("ss", "-tn", "state", "established", "dst", h.host(1).address).CombinedOutput()
+	out, err := h.host(number).command("ss", "-tn", "state", "established", "dst", h.host(h.first).address).CombinedOutput()
 	return err == nil && strings.Contains(string(out), ":8883")
 }
 
@@ -244,4 +252,61 @@ func (h *home) powerCut() {
 		fmt.Sscan(pid, &n)
 		syscall.Kill(n, syscall.SIGKILL)
 	}
+}
+
+func TestTwoHousesOnOneLAN(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 4)
+	home, cottage := foundHome(l, 1, "home"), foundHome(l, 2, "cottage")
+	out, err := l.host(3).command(program(t, "domain"), "join", home.invite(), "--no-run").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "home") || !strings.Contains(string(out), "cottage") {
+		t.Errorf("with two houses to choose from: %v\n%s", err, out)
+	}
+	home.join(3, "--house", "home")
+	cottage.join(4, "--house", "cottage")
+	// A code of one house is worth nothing at the other.
+	if out, err := l.host(4).command(program(t, "domain"), "join", home.invite(), "--house", "cottage", "--no-run").CombinedOutput(); err == nil {
+		t.Errorf("home's code at cottage: %s", out)
+	} else {
+		t.Logf("home's code at cottage: %s", out)
+	}
+	home.leader.kill()
+	// For longer than pi3 needs to look for its house again and again.
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		for number, other := range map[int]int{3: 2, 4: 1} {
+			if out := l.host(number).run("ss", "-tnH", "dst", l.host(other).address); strings.TrimSpace(out) != "" {
+				t.Fatalf("pi%d talks to pi%d: %s", number, other, out)
+			}
+		}
+	}
+	home.lead()
+	home.leads()
+	home.online("pi3", 30*time.Second)
+	if domains, _, said := cottage.status(); domains["pi3"] != "" || domains["pi4"] == "" {
+		t.Errorf("cottage has %s", said)
+	}
+}
+
+// A machine without a code asks, and the owner compares four words.
+func TestAJoinWindow(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, 2)
+	window := start(t, h.host(1).command(program(t, "dominion"), "join-window", "5m"))
+	asks := start(t, h.host(2).command(program(t, "domain"), "join"))
+	h.domains["pi2"] = asks
+	words := regexp.MustCompile(`(?m)^ +([a-z]+-[a-z]+-[a-z]+-[a-z]+)$`)
+	var shown string
+	eventually(t, 20*time.Second, "pi2 shows four words", func() (bool, string) {
+		said := tail(asks.output, 20)
+		if found := words.FindStringSubmatch(said); found != nil {
+			shown = found[1]
+		}
+		return shown != "", said
+	})
+	eventually(t, 10*time.Second, "the leader shows them too", func() (bool, string) {
+		said := tail(window.output, 30)
+		return strings.Contains(said, "pi2") && strings.Contains(said, shown), "want " + shown + " in " + said
+	})
+	h.do(1, "accept", "pi2")
+	h.online("pi2", 20*time.Second)
 }
