@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"text/template"
 )
 
 // Part is a part of Dominion that runs as a unit.
@@ -24,8 +23,16 @@ type Part struct {
 	Writes []string
 }
 
-//go:embed unit.service
-var text string
+// The text of a unit: its frame, and in it the manners of one that runs
+// services, or the walls around one that does not. A word between @ is put in.
+var (
+	//go:embed unit.service
+	frame string
+	//go:embed runs.service
+	runs string
+	//go:embed walls.service
+	walls string
+)
 
 // Leader is the unit of `dominion serve`. One that is a domain too (domain =
 // "NAME" in its configuration) Runs services: they cannot live behind the
@@ -66,15 +73,50 @@ func (p Part) Render(user string, command ...string) string {
 	for i, word := range command {
 		words[i] = quote(word)
 	}
-	var rendered strings.Builder
-	err := template.Must(template.New(p.Name).Parse(text)).Execute(&rendered, struct {
-		Part
-		User, Command string
-	}{p, user, strings.Join(words, " ")})
-	if err != nil {
-		panic(err) // the template is ours, and so is what it is given
+	is := p.words()
+	return strings.NewReplacer(
+		"@part@", is.part, "@description@", is.description, "@condition@", is.condition, "@mode@", is.mode, "@secrets@", is.secrets,
+		"@name@", p.Name, "@user@", user, "@command@", strings.Join(words, " "),
+		"@config@", p.Config, "@state@", p.StatePath(), "@directory@", p.State, "@writes@", p.writes(),
+	).Replace(strings.Replace(frame, "@manners@", is.manners, 1))
+}
+
+// words are those of a unit that differ from part to part. A package for
+// templates would say it shorter, and make the agent's program larger by a
+// fourth.
+type words struct{ part, description, condition, mode, manners, secrets string }
+
+func (p Part) words() words {
+	if !p.Leads {
+		return words{
+			part: "the agent of this machine", description: "the agent that runs this machine's services",
+			mode: "StateDirectoryMode=0700", manners: runs,
+		}
 	}
-	return rendered.String()
+	w := words{
+		part: "the leader of a house", description: "the leader of the house",
+		condition: `# Without a house there is nothing to lead: dominion init makes one.
+ConditionPathExists=` + p.Config + "\n",
+		mode: `# The agent's, of another user, is below it. What is the leader's own is 0700.
+StateDirectoryMode=0711`,
+		manners: walls,
+	}
+	if p.Runs {
+		w.description += " and this machine's services"
+		w.manners = runs
+		w.secrets = ` The leader's secrets are this user's too: to
+# keep them from the services, take domain out of ` + p.Config + `
+# and install the agent beside the leader (dominion domain install).`
+	}
+	return w
+}
+
+func (p Part) writes() string {
+	var all strings.Builder
+	for _, dir := range p.Writes {
+		all.WriteString("\nReadWritePaths=-" + dir)
+	}
+	return all.String()
 }
 
 // quote writes a word of a command as systemd.service(5) reads it: in quotes
