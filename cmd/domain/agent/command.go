@@ -6,6 +6,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,7 @@ import (
 // Command is the agent as a command.
 func Command() *cobra.Command {
 	var hidden hiddenFlags
+	var version bool
 	cmd := &cobra.Command{
 		Use:   "domain",
 		Short: "The agent: makes this machine a domain of the house",
@@ -41,13 +43,17 @@ flag; the flag wins.
 ` + program.ExitCodes,
 		Example: "  domain join 4F7K-9QXM-2C\n  domain --broker mqtt://192.168.1.2:1883 --traits compute,usb-zigbee",
 		Args:    cobra.NoArgs,
-		Version: program.Version(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "domain %s\n", program.Version())
+				return err
+			}
 			return run(cmd, hidden)
 		},
 	}
-	cmd.SetVersionTemplate("domain {{.Version}}\n")
 	program.AddFlags(cmd, Settings())
+	// cobra's own would make the program larger by a fourth: it links templates.
+	cmd.Flags().BoolVar(&version, "version", false, "write the version")
 	cmd.Flags().IntVar(&hidden.untilEOF, "until-eof", -1, "end when this file `descriptor` of a pipe reaches its end")
 	cmd.Flags().BoolVar(&hidden.ephemeral, "ephemeral", false, "stop the services at every end")
 	for _, name := range []string{"until-eof", "ephemeral"} {
