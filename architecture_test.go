@@ -33,6 +33,7 @@ func rooms() []room {
 		{"cmd/domain", []string{"topics", "broker/client", "configs", "device", "discovery", "identity", "cmd/program"}},
 		{"cmd/program", []string{"topics", "broker/client", "configs", "identity"}},
 		{"cmd", []string{"topics", "broker", "coordinator", "device", "homeassistant", "discovery", "identity", "configs"}},
+		{"packaging", []string{"cmd/program"}},
 		{"docs", []string{"topics", "broker", "coordinator", "device", "homeassistant", "identity", "configs", "cmd"}},
 		{"e2e", []string{"topics", "broker", "coordinator", "device", "homeassistant", "discovery", "identity", "configs", "cmd"}},
 		{"bench", []string{"topics", "broker", "coordinator", "device", "homeassistant", "configs", "cmd"}},
