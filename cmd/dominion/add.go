@@ -180,46 +180,50 @@ func (a *addition) show(w io.Writer, p setup.Proposal, file string) {
 	fmt.Fprintln(w)
 }
 
-// place says where the directory must be, and copies it there if asked.
+// place copies the directory to where this machine looks for it, if asked,
+// and says where it must be.
 func (a *addition) place(w io.Writer, house *local, dir string, p setup.Proposal, done *added) error {
-	services := servicesHere(house.config)
+	services, runsHere := servicesHere(house.config)
 	there := filepath.Join(services, p.Name)
-	entry := p.Entry
-	if have, ok := house.Services[p.Name]; ok {
-		entry = have
-	}
 	if !sameFile(dir, there) && a.install {
 		switch err := copyDirectory(dir, there); {
 		case errors.Is(err, fs.ErrExist):
 			fmt.Fprintf(w, "%s is there already, and was left as it is.\n", there)
 		case err != nil:
-			return denied(err, "dominion add --install")
+			return denied(err, "dominion add "+shellWord(dir)+" --install")
 		default:
 			done.Installed = there
 			fmt.Fprintf(w, "%s was copied to %s.\n", dir, there)
 		}
 	}
+	entry := p.Entry
+	if have, ok := house.Services[p.Name]; ok {
+		entry = have
+	}
 	if entry.Priority == coordinator.External {
 		return nil
 	}
-	fmt.Fprint(w, screen.Style{Width: program.Columns(w)}.Paragraph("It runs "+setup.Where(entry)+". There its directory must be in services_dir, on this machine:", 0))
-	fmt.Fprintf(w, "  %s\n", there)
-	if _, err := os.Stat(there); errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintf(w, "It is not there yet. To copy it there:\n  dominion add %s --install\n", shellWord(dir))
+	style := screen.Style{Width: program.Columns(w)}
+	fmt.Fprint(w, style.Paragraph("It runs "+setup.Where(entry)+". Its directory must be there, in services_dir:", 0))
+	if _, err := os.Stat(there); errors.Is(err, fs.ErrNotExist) && runsHere {
+		fmt.Fprintf(w, "  dominion add %s --install     for this machine\n", shellWord(dir))
 	}
+	fmt.Fprintf(w, "  scp -r %s MACHINE:%s     for another\n", shellWord(dir), filepath.Join(agent.ServicesDir, p.Name))
 	return nil
 }
 
-// servicesHere is where the agent of this machine looks for services.
-func servicesHere(c config) string {
+// servicesHere is where this machine looks for services, and whether it is
+// known to run any.
+func servicesHere(c config) (dir string, runs bool) {
 	if c.Domain != "" {
-		return c.ServicesDir
+		return c.ServicesDir, true
 	}
 	own := agent.Defaults()
-	if _, err := configs.Load(&own, configs.Source{Path: program.ConfigFile("domain"), EnvPrefix: "DOMAIN", Environ: os.Environ()}); err != nil {
-		return agent.ServicesDir // the agent itself says what is wrong with its file
+	file, err := configs.Load(&own, configs.Source{Path: program.ConfigFile("domain"), EnvPrefix: "DOMAIN", Environ: os.Environ()})
+	if err != nil {
+		return agent.ServicesDir, true // the agent itself says what is wrong with its file
 	}
-	return own.ServicesDir
+	return own.ServicesDir, file.Path() != ""
 }
 
 func sameFile(a, b string) bool {
