@@ -12,6 +12,7 @@ import (
 	"dominion/broker/client"
 	"dominion/cmd/dominion/screen"
 	"dominion/cmd/program"
+	"dominion/configs"
 	"dominion/topics"
 )
 
@@ -44,6 +45,12 @@ func verbs() []verb {
 // settledAs tells that a service is as the house wants it, whatever that is.
 func settledAs(s topics.Summary, known bool) bool {
 	return known && (s.Phase == topics.SummaryReady || s.Phase == topics.SummaryStopped)
+}
+
+// neverCame tells that a domain which the house does not show may be one to
+// forget all the same: a machine that joined and was never online.
+func neverCame(v verb, name string, view screen.View) bool {
+	return v.name == "forget" && configs.Nearest(name, screen.DomainNames(view)) == ""
 }
 
 func verbCommands() []*cobra.Command {
@@ -90,7 +97,7 @@ func ask(cmd *cobra.Command, v verb) *cobra.Command {
 		}
 		service, domain := screen.Known(view, args[0])
 		switch {
-		case v.domain && !domain && v.name != "forget": // one may have joined and never come
+		case v.domain && !domain && !neverCame(v, args[0], view):
 			return unknown("domain", args[0], screen.DomainNames(view))
 		case !v.domain && !service:
 			return unknown("service", args[0], screen.ServiceNames(view))
