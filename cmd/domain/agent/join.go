@@ -101,6 +101,9 @@ func (j join) run(cmd *cobra.Command, args []string) error {
 	}
 	fmt.Fprintf(j.says, "This machine is %s of the house %s (%s).\n", m.Node, m.Name, m.House)
 	j.keepSettings(cmd)
+	if j.config.Broker != "" {
+		fmt.Fprintf(j.says, "%v\n", said(j.file, "broker", errors.New("broker is named: the agent goes there and nowhere else; leave it empty to have the house found")))
+	}
 	if j.noRun {
 		parent := cmd.Parent().CommandPath()
 		fmt.Fprintf(j.says, "Start it with:  %s   (at each boot:  %[1]s install)\n", parent)

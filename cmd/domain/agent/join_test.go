@@ -304,6 +304,9 @@ func TestJoinKeepsItsSettings(t *testing.T) {
 	if err != nil || !strings.HasSuffix(string(text), want) {
 		t.Fatalf("%v:\n%s", err, text)
 	}
+	t.Setenv("DOMAIN_BROKER", "mqtt://10.0.0.5")
+	m.types(program.Well, "DOMAIN_BROKER: broker is named", "join", h.invite(t), "--leader", h.at, "--no-run")
+	t.Setenv("DOMAIN_BROKER", "")
 	m.types(program.Well, "traits = [\"other\"]", "join", h.invite(t), "--leader", h.at, "--no-run", "--traits", "other")
 	if again, _ := os.ReadFile(path); string(again) != string(text) {
 		t.Errorf("the owner's file was changed:\n%s", again)
