@@ -23,21 +23,22 @@ func (s *Server) listenAll() error {
 		return fmt.Errorf("listen on %s: TLS needs a certificate, and there is none (the house's is made by: dominion init)", s.opt.ListenTLS[0])
 	}
 	for i, address := range slices.Concat(s.opt.Listen, s.opt.ListenTLS) {
-		l, err := listen(address)
+		e, scheme := entrance{}, "mqtt"
+		if i >= len(s.opt.Listen) {
+			e.tls, scheme = s.opt.TLS, "mqtts"
+		}
+		l, err := listen(address, scheme)
 		if err != nil {
 			return err
 		}
-		e := entrance{Listener: l}
-		if i >= len(s.opt.Listen) {
-			e.tls = s.opt.TLS
-		}
+		e.Listener = l
 		s.entrances = append(s.entrances, e)
 	}
 	return nil
 }
 
 // listen binds a TCP address; its errors say what to do about them.
-func listen(address string) (net.Listener, error) {
+func listen(address, scheme string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err == nil {
 		return l, nil
@@ -46,7 +47,7 @@ func listen(address string) (net.Listener, error) {
 	remedy := `want "127.0.0.1:1883" or ":1883"`
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		remedy = fmt.Sprintf("port %s is in use: stop the broker that has it (mosquitto, another dominion), listen on another port, or join it with --broker mqtt://127.0.0.1:%s", port, port)
+		remedy = fmt.Sprintf("port %s is in use: stop the broker that has it (mosquitto, another dominion), listen on another port, or join it with --broker %s://127.0.0.1:%s", port, scheme, port)
 	case errors.Is(err, syscall.EACCES):
 		remedy = fmt.Sprintf("port %s needs root: listen on a port above 1023", port)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -305,3 +305,35 @@ func TestManyGuessesAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// What is remembered of addresses is bounded, and who guessed most is
+// forgotten last. Of IPv6, a machine's whole network is one address.
+func TestGuessesFromManyAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ours()
+		d := lan(t, h, nil)
+		guess := func(remote string) byte {
+			p := try(t, d.plain.dial(remote), "guesser", as("ann", "guess"))
+			defer p.gone()
+			return p.connack.ReasonCode
+		}
+		const wrong = 4
+		for i := range 10 {
+			if code := guess(fmt.Sprintf("2001:db8::%x", i+1)); code != wrong {
+				t.Errorf("guess %d: code %d, want %d", i, code, wrong)
+			}
+		}
+		for i := range 1500 {
+			if code := guess(fmt.Sprintf("10.0.%d.%d", i/250, i%250+1)); code != wrong {
+				t.Fatalf("the first guess of address %d: code %d, want %d", i, code, wrong)
+			}
+		}
+		if n := d.Guessers(); n > 1024 {
+			t.Errorf("%d addresses are remembered", n)
+		}
+		began := time.Now()
+		if code := guess("2001:db8::ffff"); code != wrong || time.Since(began) == 0 {
+			t.Errorf("the eleventh guess of a network: code %d at once; want %d, later", code, wrong)
+		}
+	})
+}

@@ -19,6 +19,13 @@ func (s *Server) AddListener(l net.Listener, secure *tls.Config) {
 // Clients is how many sessions mochi knows.
 func (s *Server) Clients() int { return s.mqtt.Clients.Len() }
 
+// Guessers is how many addresses are remembered for their wrong passwords.
+func (s *Server) Guessers() int {
+	s.guesses.mu.Lock()
+	defer s.guesses.mu.Unlock()
+	return len(s.guesses.of)
+}
+
 // Inject publishes as the broker itself does, past the access rules.
 func (s *Server) Inject(topic string, payload []byte, retain bool, qos byte) error {
 	return s.Injector()(topic, payload, retain, qos)

@@ -161,6 +161,31 @@ func TestTheLogOfHandshakes(t *testing.T) {
 	}
 }
 
+// A client over TLS that takes nothing is gone after one write deadline: nobody
+// waits until goodbye was said to it.
+func TestNoGoodbyeForAStuckClientOverTLS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := lan(t, ours(), nil)
+		watcher := join(t, d.Pipe(coordinator), "watcher", nil)
+		watcher.subscribe(1, "dominion/attic/#")
+		gate := &gatedReader{Conn: d.secure.dial(elsewhere), open: make(chan struct{})}
+		stuck := join(t, tls.Client(gate, clientTLS(certificate(t, "attic", "our house"))), "stuck", withWill(presence, "lost", false))
+		stuck.subscribe(0, "dominion/attic/desired/#")
+		gate.shut.Store(true)
+		began := time.Now()
+		for range 10 {
+			if err := d.Inject("dominion/attic/desired/much", make([]byte, 64<<10), false, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		watcher.message(presence)
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("gone after %v, want 2s", took)
+		}
+		close(gate.open)
+	})
+}
+
 // A client that takes nothing more does not hold up the end of the server, and
 // the others are said goodbye to.
 func TestAPlannedShutdownOverTLS(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -165,6 +166,32 @@ func TestTheLastWordsOfAPlannedShutdownAreHeard(t *testing.T) {
 		p.message("dominion/coordinator/state/presence")
 		<-stopped
 	}
+}
+
+// A client's writer that has not yet begun does not lose the last words.
+func TestLastWordsWaitInTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := broker.Open(broker.Options{Log: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := run(t, s)
+		const topic = "dominion/coordinator/state/presence"
+		if err := s.AddHook(&encodeHook{before: func(pk packets.Packet) {
+			if pk.TopicName == topic {
+				time.Sleep(500 * time.Millisecond)
+			}
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		p := join(t, s.Pipe(coordinator), "reader", nil)
+		p.subscribe(0, topic)
+		if err := s.Inject(topic, []byte("stopped"), true, 1); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		p.message(topic)
+	})
 }
 
 // heldReader reads nothing while it is held, and hangs up when it cannot send.
