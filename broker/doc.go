@@ -9,6 +9,6 @@
 // which guard answers. mochi appears in no signature of this package, so that
 // another server can take its place.
 //
-// The broker knows who may write what only through Rules, and nothing of
-// services, nodes or plans.
+// The broker knows who may write what only through Rules, and who somebody is
+// only through Accounts; nothing of services, nodes or plans.
 package broker
