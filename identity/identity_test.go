@@ -483,3 +483,21 @@ func TestTwoProcessesChangeOneFile(t *testing.T) {
 		t.Errorf("%d users are left of %d", n, 2*each)
 	}
 }
+
+func TestAMachineThatJoinsAgainKeepsItsServicesLogins(t *testing.T) {
+	h, _ := create(t, "home")
+	first := admit(t, h, "attic", "machine1")
+	service, err := h.Password(identity.ServiceLogin("attic", first.Secret, "lamp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second := admit(t, h, "attic", "machine1"); second.Secret != first.Secret || !h.Stands(service) {
+		t.Error("its services were thrown out")
+	}
+	if err := h.Forget("attic"); err != nil {
+		t.Fatal(err)
+	}
+	if third := admit(t, h, "attic", "machine1"); third.Secret == first.Secret || h.Stands(service) {
+		t.Error("what was forgotten came back")
+	}
+}

@@ -73,9 +73,9 @@ type Admission struct {
 }
 
 // Admit lets a machine in under a name, with the key of its request (PEM), and
-// has it in the ledger, on the disk, when it returns. A machine that is in
-// already gets a new secret, and its former key counts no more. The error is a
-// *NameTaken when another machine has the name.
+// has it in the ledger, on the disk, when it returns. Of a machine that is in
+// already the former key counts no more; its secret stays, so that its services
+// stay logged in. The error is a *NameTaken when another machine has the name.
 func (h *House) Admit(node topics.Node, id topics.MachineID, csrPEM []byte) (Admission, error) {
 	if err := checkNode(node); err != nil {
 		return Admission{}, err
@@ -106,6 +106,9 @@ func (h *House) Admit(node topics.Node, id topics.MachineID, csrPEM []byte) (Adm
 			return err
 		} else if user != "" {
 			return &NameTaken{Node: topics.Node(user)}
+		}
+		if before, ok := l.Nodes[node]; ok {
+			e.Secret = before.Secret
 		}
 		l.Nodes[node] = e
 		return nil

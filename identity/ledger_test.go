@@ -30,14 +30,10 @@ func TestTheLedgerOutlivesTheLeader(t *testing.T) {
 	}
 }
 
-func TestAMachineThatJoinsAgainEndsItsFormerSelf(t *testing.T) {
+func TestAMachineThatJoinsAgainEndsItsFormerKey(t *testing.T) {
 	h, _ := create(t, "Home")
 	before := admit(t, h, "attic", "machine-1")
 	old, err := h.Certificate(certificate(t, before.Certificate))
-	if err != nil {
-		t.Fatal(err)
-	}
-	oldLogin, err := h.Password(identity.ServiceLogin("attic", before.Secret, "lamp"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,11 +41,8 @@ func TestAMachineThatJoinsAgainEndsItsFormerSelf(t *testing.T) {
 	if _, err := h.Certificate(certificate(t, before.Certificate)); err == nil || !strings.Contains(err.Error(), "attic") {
 		t.Errorf("its former certificate: %v", err)
 	}
-	if h.Stands(old) || h.Stands(oldLogin) {
-		t.Error("its former accounts stand")
-	}
-	if _, err := h.Password(identity.ServiceLogin("attic", before.Secret, "lamp")); err == nil {
-		t.Error("the former login of a service is accepted")
+	if h.Stands(old) {
+		t.Error("its former account stands")
 	}
 	if _, err := h.Certificate(certificate(t, after.Certificate)); err != nil {
 		t.Error(err)
