@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -31,7 +32,25 @@ func NewLog(w io.Writer, level string) (zerolog.Logger, error) {
 		return zerolog.Logger{}, fmt.Errorf("log_level is %q (%s)", level, Levels)
 	}
 	out := zerolog.ConsoleWriter{Out: w, NoColor: !Colour(w), TimeFormat: time.DateTime}
+	if journal(w) {
+		out.PartsExclude = []string{zerolog.TimestampFieldName} // it has its own
+	}
 	return zerolog.New(out).Level(l).With().Timestamp().Logger(), nil
+}
+
+// journal tells whether what is written goes to systemd's journal, as
+// systemd.exec(5) says of JOURNAL_STREAM.
+func journal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("JOURNAL_STREAM") == "" {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && os.Getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
 }
 
 // Colour tells whether a writer is a terminal whose user likes colour.

@@ -3,6 +3,7 @@ package program_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -212,5 +213,40 @@ func TestNewLog(t *testing.T) {
 	}
 	if _, err := program.NewLog(&out, "shout"); err == nil || !strings.Contains(err.Error(), "debug, info, warn or error") {
 		t.Errorf("level shout: %v", err)
+	}
+}
+
+func TestNewLogLeavesTheTimeToTheJournal(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat := info.Sys().(*syscall.Stat_t)
+	for _, tt := range []struct{ stream, want string }{
+		{fmt.Sprintf("%d:%d", stat.Dev, stat.Ino), "WRN loud"},
+		{fmt.Sprintf("%d:%d", stat.Dev, stat.Ino+1), time.Now().Format("2006-")},
+		{"", time.Now().Format("2006-")},
+	} {
+		t.Setenv("JOURNAL_STREAM", tt.stream)
+		if err := file.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		log, err := program.NewLog(file, "info")
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Warn().Msg("loud")
+		said, err := os.ReadFile(file.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimLeft(string(said), "\x00"); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("with the journal at %q it logs %q", tt.stream, got)
+		}
 	}
 }
