@@ -52,6 +52,9 @@ func (f *founding) make(cmd *cobra.Command) error {
 			return denied(err, "dominion init")
 		}
 	}
+	if err := program.WriteFile(filepath.Join(f.config.Data, firstLoginFile), nil); err != nil { // he was asked
+		return denied(err, "dominion init")
+	}
 	if err := f.write(); err != nil {
 		return denied(err, "dominion init")
 	}

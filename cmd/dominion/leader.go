@@ -136,7 +136,7 @@ func addressOf(addrs []net.Addr) string {
 func (l *leader) openCoordinator(alerts map[string]topics.Alert) error {
 	var err error
 	l.coordinator, err = coordinator.New(coordinator.Config{
-		Space: l.config.space(), ID: l.data.ID, House: topics.HouseID(l.hidden.house), Name: l.config.Name, Version: program.Version(), Data: l.data.Path,
+		Space: l.config.space(), ID: l.data.ID, House: l.newHouse(), Name: l.config.Name, Version: program.Version(), Data: l.data.Path,
 		Catalogue: l.catalogue, Timing: coordinator.Timing{LostAfter: l.config.LostAfter, BootGrace: l.config.BootGrace},
 		Alerts: alerts, Gate: l.gate, Notices: l.gate.notices, Reload: l.reload, Turned: l.watchdog.Loop("planner"), Log: l.component("coordinator"),
 	})
@@ -151,6 +151,23 @@ func (l *leader) openCoordinator(alerts map[string]topics.Alert) error {
 		return &program.Exit{Code: program.BadUsage, Err: err}
 	}
 	return nil
+}
+
+// newHouse is an id for a house that is certainly new, so that nobody has to be
+// waited for who may know its old one: no machine has joined, none comes in
+// without, and nothing was kept here. Else it is "": the coordinator finds out.
+func (l *leader) newHouse() topics.HouseID {
+	if l.hidden.house != "" {
+		return topics.HouseID(l.hidden.house)
+	}
+	kept := slices.ContainsFunc([]string{"coordinator.json", filepath.Join("domain", "desired.json")}, func(file string) bool {
+		_, err := os.Stat(filepath.Join(l.data.Path, file))
+		return err == nil
+	})
+	if kept || l.broker == nil || len(l.gate.accounts.Nodes()) > 0 || slices.Contains(l.config.Anonymous, topics.RoleNode) {
+		return ""
+	}
+	return topics.HouseID(topics.NewID(6))
 }
 
 func (l *leader) openAgent(ctx context.Context) error {

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"dominion/cmd/program"
 	"dominion/identity"
 	"dominion/topics"
@@ -51,18 +53,25 @@ func (l *leader) keepOperator() error {
 	return program.WriteFile(path, []byte(u.String()+"\n"))
 }
 
+// firstLoginFile stands in the leader's data once it is settled whether a login
+// is made without being asked for: by the owner's answer to dominion init, or
+// because one was.
+const firstLoginFile = "first-login"
+
 // firstLogin makes the login for Home Assistant when the broker is opened to
 // others for the first time, and says it once.
 func (l *leader) firstLogin(w io.Writer) error {
 	if l.broker == nil || l.config.AllowInsecure {
 		return nil
 	}
-	if _, open := l.lanURL(); !open {
+	settled := filepath.Join(l.data.Path, firstLoginFile)
+	_, open := l.lanURL()
+	if _, err := os.Stat(settled); !open || err == nil {
 		return nil
 	}
 	others := slices.ContainsFunc(l.gate.accounts.Users(), func(u identity.User) bool { return u.Name != operatorName })
-	if others {
-		return nil
+	if err := program.WriteFile(settled, nil); err != nil || others {
+		return err
 	}
 	const name = "homeassistant"
 	password := identity.NewPassword()
@@ -75,9 +84,21 @@ func (l *leader) firstLogin(w io.Writer) error {
 	return nil
 }
 
-// operatorFiles are where the login of a leader on this machine may be.
-func operatorFiles() []string {
+// leaderHere is what the file of this machine's leader says, as far as it can be
+// read: what is wrong with it is told by the commands that it is for.
+func leaderHere(cmd *cobra.Command) config {
+	c := defaults()
+	_, _ = program.LoadOwn(cmd, &c, "DOMINION", nil)
+	return c
+}
+
+// operatorFiles are where the login of a leader on this machine may be, which
+// says that its data is in a directory; "" if it does not.
+func operatorFiles(data string) []string {
 	var all []string
+	if data != "" {
+		all = append(all, filepath.Join(data, operatorFile))
+	}
 	if dir, err := os.UserConfigDir(); err == nil {
 		all = append(all, filepath.Join(dir, "dominion", operatorFile))
 	}
@@ -90,8 +111,8 @@ func operatorFiles() []string {
 // localLogin is the broker's address with the login of a leader on this
 // machine: of any, or of the one that listens at address. Locked is a file
 // that is there and may not be read.
-func localLogin(address string) (login, locked string) {
-	for _, path := range operatorFiles() {
+func localLogin(address, data string) (login, locked string) {
+	for _, path := range operatorFiles(data) {
 		written, err := readOperator(path)
 		switch {
 		case errors.Is(err, fs.ErrPermission):

@@ -92,10 +92,14 @@ const defaultBroker = "mqtt://127.0.0.1:1883"
 // is an Exit with NoAnswer when the broker cannot be reached.
 func dial(cmd *cobra.Command, filters func(topics.Space) []string) (*line, error) {
 	var r remote
-	if _, err := program.Load(cmd, &r, "DOMINION", remoteSettings()); err != nil {
+	if err := program.LoadFlags(cmd, &r, "DOMINION", remoteSettings()); err != nil {
 		return nil, err
 	}
-	url, locked, err := r.url()
+	here := leaderHere(cmd)
+	if r.Broker == "" { // the house of this machine
+		r.Base, r.Prefix = cmp.Or(r.Base, here.Base), cmp.Or(r.Prefix, here.Prefix)
+	}
+	url, locked, err := r.url(here.Data)
 	if err != nil {
 		return nil, &program.Exit{Code: program.BadUsage, Err: err}
 	}
@@ -132,14 +136,15 @@ func connect(cmd *cobra.Command, at to, space topics.Space, filters func(topics.
 }
 
 // url is the broker's address with a login: what was given, else what a leader
-// on this machine has left for its command line. Locked is a file that would
+// on this machine, with this data directory or a usual one, has left for its
+// command line. Locked is a file that would
 // have the login, and may not be read.
-func (r remote) url() (url, locked string, err error) {
+func (r remote) url(data string) (url, locked string, err error) {
 	url, err = program.BrokerURL(r.Broker, r.Username, r.PasswordFile)
 	if user, _ := loginOf(url); err != nil || user != "" {
 		return url, "", err
 	}
-	login, locked := localLogin(url)
+	login, locked := localLogin(url, data)
 	if login != "" {
 		return login, "", nil
 	}

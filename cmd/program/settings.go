@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,28 +56,46 @@ func Load(cmd *cobra.Command, v any, prefix string, settings []Setting) (*config
 	return load(cmd, v, prefix, settings, "")
 }
 
+// LoadFlags is Load without any file: for commands whose settings are not those
+// of the program's file.
+func LoadFlags(cmd *cobra.Command, v any, prefix string, settings []Setting) error {
+	environ := slices.DeleteFunc(os.Environ(), func(assignment string) bool {
+		return strings.HasPrefix(assignment, prefix+"_CONFIG_FILE=")
+	})
+	src := configs.Source{EnvPrefix: prefix, Environ: environ, Flags: flagsOf(cmd, settings)}
+	if _, err := configs.Load(v, src); err != nil {
+		return &Exit{BadUsage, err}
+	}
+	return nil
+}
+
 // load is Load, with the file that is read when none is named.
 func load(cmd *cobra.Command, v any, prefix string, settings []Setting, unnamed string) (*configs.File, error) {
-	src := configs.Source{EnvPrefix: prefix, Environ: os.Environ(), Flags: map[string]string{}}
+	src := configs.Source{EnvPrefix: prefix, Environ: os.Environ(), Flags: flagsOf(cmd, settings)}
 	if f := cmd.Flags().Lookup("config"); f != nil && f.Changed {
 		src.Path, src.PathFrom = f.Value.String(), "--config"
 	} else if os.Getenv(prefix+"_CONFIG_FILE") == "" {
 		src.Path = unnamed
 	}
-	keys := map[string]string{}
-	for _, s := range settings {
-		keys[strings.TrimPrefix(configs.FlagName(s.Key), "--")] = s.Key
-	}
-	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if key, ok := keys[f.Name]; ok {
-			src.Flags[key] = f.Value.String()
-		}
-	})
 	file, err := configs.Load(v, src)
 	if err != nil {
 		return nil, &Exit{BadUsage, err}
 	}
 	return file, nil
+}
+
+// flagsOf are the flags that the user did set, by their keys.
+func flagsOf(cmd *cobra.Command, settings []Setting) map[string]string {
+	keys, set := map[string]string{}, map[string]string{}
+	for _, s := range settings {
+		keys[strings.TrimPrefix(configs.FlagName(s.Key), "--")] = s.Key
+	}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if key, ok := keys[f.Name]; ok {
+			set[key] = f.Value.String()
+		}
+	})
+	return set
 }
 
 // BrokerURL is a broker's address with its login: the user's name and the
