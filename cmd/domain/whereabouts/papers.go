@@ -91,13 +91,13 @@ const look = 2 * time.Second
 var ErrChanged = errors.New("this machine joined or left a house")
 
 // sameNode tells whether two memberships are one and the same node to a broker,
-// wherever that is, and whatever certificate it shows.
+// wherever that is, and whatever certificate it shows for its key.
 func sameNode(a, b *identity.Membership) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
 	return a.House == b.House && a.Node == b.Node && a.Base == b.Base && a.Logins == b.Logins &&
-		a.Username == b.Username && a.Password == b.Password && a.Secret == b.Secret && Vouched(a) == Vouched(b)
+		a.Username == b.Username && a.Password == b.Password && a.Secret == b.Secret && bytes.Equal(a.Key, b.Key) && Vouched(a) == Vouched(b)
 }
 
 // Remove takes them away: the machine belongs to no house any more.
