@@ -102,8 +102,7 @@ func (b build) run(ctx context.Context, path string) error {
 		return err
 	}
 	program := b.pkg.part.Program
-	env := append([]string{"CGO_ENABLED=0", "GOOS=linux"}, b.target.env...)
-	if _, err := command(ctx, b.root, env, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.in(program), "./cmd/"+program); err != nil {
+	if err := compile(ctx, b.root, b.target, program, b.in(program)); err != nil {
 		return err
 	}
 	files := map[string]string{b.pkg.part.File(): b.pkg.part.Render(b.pkg.part.Name, "/usr/bin/"+program)}

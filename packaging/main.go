@@ -3,6 +3,7 @@
 //
 //	go run ./packaging                      all, into dist/
 //	go run ./packaging -for amd64,armv6     these
+//	go run ./packaging -addon               and the Home Assistant add-on's folder
 //
 // It needs Go alone: nfpm, which makes the packages, is a tool with a go.mod of
 // its own (packaging/tools), and the programs are static.
@@ -36,6 +37,7 @@ func run(ctx context.Context) error {
 	version := flag.String("version", program.Version(), "of the packages: semver")
 	only := flag.String("for", strings.Join(names(targets()), ","), "the `machines`, with commas between")
 	out := flag.String("out", "dist", "the `directory` for the packages")
+	withAddon := flag.Bool("addon", false, "also write the folder of the Home Assistant add-on")
 	flag.Parse()
 	wanted, err := pick(targets(), *only)
 	if err != nil {
@@ -69,6 +71,9 @@ func run(ctx context.Context) error {
 			}
 			fmt.Printf("%5.1f MB  %s\n", float64(info.Size())/1e6, path)
 		}
+	}
+	if *withAddon {
+		return addon(ctx, root, *out, *version)
 	}
 	return nil
 }
