@@ -112,7 +112,7 @@ func giveTo(f *os.File, dir string) error {
 // lock keeps other processes from changing the files of a directory until the
 // returned function is called, or this process ends.
 func lock(dir string) (unlock func(), err error) {
-	f, err := openLock(dir)
+	f, err := OpenLock(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, err
 	}
@@ -129,10 +129,9 @@ func lock(dir string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// openLock opens the lock file. Root follows no link there, and gives away only
-// what it has made: the directory is another user's.
-func openLock(dir string) (*os.File, error) {
-	path := filepath.Join(dir, "lock")
+// OpenLock opens a lock file, made if there is none. Root follows no link there,
+// and gives away only what it has made: the directory is another user's.
+func OpenLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
@@ -140,7 +139,7 @@ func openLock(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := giveTo(f, dir); err != nil {
+	if err := giveTo(f, filepath.Dir(path)); err != nil {
 		f.Close()
 		return nil, err
 	}

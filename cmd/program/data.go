@@ -79,7 +79,7 @@ const lockPatience = 2 * time.Second
 // hold takes the lock file. The lock ends with the process, however it ends;
 // the pid in it is for people.
 func hold(path string) (*os.File, error) {
-	lock, err := os.OpenFile(filepath.Join(path, "in-use"), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := os.OpenFile(filepath.Join(path, "in-use"), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, unusable(path, err)
 	}

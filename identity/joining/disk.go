@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"dominion/identity"
 )
 
 const (
@@ -90,12 +92,8 @@ func giveTo(f *os.File, dir string) error {
 
 // lockFile keeps others, in this process or another, out until it is unlocked.
 func lockFile(path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := identity.OpenLock(path)
 	if err != nil {
-		return nil, err
-	}
-	if err := giveTo(f, filepath.Dir(path)); err != nil {
-		f.Close()
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lockWait)

@@ -107,30 +107,13 @@ func (p Papers) Remove() error {
 
 func (p Papers) locked(do func() error) error {
 	path := filepath.Join(string(p), "membership.lock")
-	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	lock, err := identity.OpenLock(path)
 	if err != nil {
 		return err
 	}
 	defer lock.Close() // gives the lock free
-	if err := p.own(path); err != nil {
-		return err
-	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", path, err)
 	}
 	return do()
-}
-
-// own gives a file that root made to whoever the directory belongs to: the agent
-// may run as another user.
-func (p Papers) own(path string) error {
-	info, err := os.Stat(string(p))
-	if err != nil {
-		return err
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || os.Geteuid() != 0 || owner.Uid == 0 {
-		return nil
-	}
-	return os.Chown(path, int(owner.Uid), int(owner.Gid))
 }
