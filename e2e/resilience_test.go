@@ -145,9 +145,10 @@ func TestTheLeadersDirectoryIsDeleted(t *testing.T) {
 	if now.House != was.House || now.Term <= was.Term {
 		t.Errorf("house %s term %d, before %s %d", now.House, now.Term, was.House, was.Term)
 	}
-	if _, ok := h.alerts()["rebuilt"]; !ok {
-		t.Errorf("no alert tells of it: %v", h.alerts())
-	}
+	eventually(t, 5*time.Second, "an alert tells of it", func() (bool, string) { // it follows the presence
+		_, ok := h.alerts()["rebuilt"]
+		return ok, fmt.Sprint(h.alerts())
+	})
 	if after := h.starts(); !maps.Equal(after, before) {
 		t.Errorf("starts %v, before %v", after, before)
 	}
