@@ -65,12 +65,12 @@ func (l *leader) serveDoor(ctx context.Context) error {
 	})
 	server := &http.Server{
 		Handler:           mux,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second,
 		MaxHeaderBytes: 16 << 10,
 		ErrorLog:       log.New(io.Discard, "", 0), // what strangers do to the port is no news
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(tls.NewListener(l.https, l.gate.accounts.TLS(l.names))) }()
+	go func() { ended <- server.Serve(tls.NewListener(newBounded(l.https), l.gate.accounts.TLS(l.names))) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve the HTTPS port: %w", err)
@@ -86,8 +86,17 @@ func (l *leader) serveDoor(ctx context.Context) error {
 }
 
 // names are what this machine may be called by those who look at the names in
-// a certificate.
+// a certificate. They are looked up every few seconds at most, whoever asks.
 func (l *leader) names() []string {
+	l.named.Lock()
+	defer l.named.Unlock()
+	if now := time.Now(); l.named.names == nil || now.Sub(l.named.at) > 10*time.Second {
+		l.named.names, l.named.at = ownNames(), now
+	}
+	return l.named.names
+}
+
+func ownNames() []string {
 	names := append([]string{"localhost", "127.0.0.1", "::1"}, host.Addresses()...)
 	if name, err := os.Hostname(); err == nil {
 		short, _, _ := strings.Cut(name, ".")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -26,9 +27,12 @@ type gate struct {
 	door     *joining.Door
 	broker   *broker.Server // nil: the house has its own
 	notices  chan coordinator.Notice
-	refusals chan broker.Refusal
-	missed   atomic.Int64 // refusals that nobody had the time to hear
 	log      zerolog.Logger
+
+	refusals   chan broker.Refusal
+	turnedAway chan joining.Happening
+	missed     atomic.Int64 // refusals that nobody had the time to hear
+	offences   offences     // of run alone
 }
 
 const noticesAtOnce = 64
@@ -37,7 +41,7 @@ func newGate(accounts *identity.House, log zerolog.Logger) *gate {
 	return &gate{
 		accounts: accounts, log: log,
 		notices:  make(chan coordinator.Notice, noticesAtOnce),
-		refusals: make(chan broker.Refusal, noticesAtOnce),
+		refusals: make(chan broker.Refusal, noticesAtOnce), turnedAway: make(chan joining.Happening, noticesAtOnce),
 	}
 }
 
@@ -96,17 +100,15 @@ func (g *gate) refused(r broker.Refusal) {
 func (g *gate) run(ctx context.Context) error {
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
-	told := offences{}
 	troubled := ""
 	for {
 		select {
 		case r := <-g.refusals:
-			if n, ok := told.judge(r, time.Now()); ok {
-				g.log.Warn().Str("what", string(r.What)).Str("client", r.Client).Str("account", r.Account).
-					Str("from", r.Remote).Str("topic", r.Topic).Str("why", r.Why).Msg("refused")
-				g.tell(n)
-			}
+			g.tellRefusal(r, time.Now())
+		case h := <-g.turnedAway:
+			g.tellTurnedAway(h, time.Now())
 		case <-look.C:
+			g.offences.untold += int(g.missed.Swap(0))
 			g.expel()
 			g.trouble(&troubled)
 		case <-ctx.Done():
@@ -140,9 +142,27 @@ func (g *gate) tell(n coordinator.Notice) {
 	}
 }
 
-// happened tells of what happens at the door.
+// happened tells of what happens at the door, from any goroutine.
 func (g *gate) happened(h joining.Happening) {
+	if h.What == joining.Refused {
+		select {
+		case g.turnedAway <- h:
+		default:
+			g.missed.Add(1)
+		}
+		return
+	}
 	g.log.Info().Str("what", h.What).Str("domain", string(h.Node)).Str("from", h.Remote).Msg(h.Text)
+	g.tell(doorNotice(h))
+}
+
+// tellTurnedAway tells of somebody who was refused at the door.
+func (g *gate) tellTurnedAway(h joining.Happening, now time.Time) {
+	untold, ok := g.offences.tell(network(h.Remote), "join "+string(h.Why), now)
+	if !ok {
+		return
+	}
+	g.log.Warn().Str("from", h.Remote).Str("why", string(h.Why)).Int("untold", untold).Msg(h.Text)
 	g.tell(doorNotice(h))
 }
 
@@ -150,70 +170,66 @@ func (g *gate) happened(h joining.Happening) {
 func doorNotice(h joining.Happening) coordinator.Notice {
 	n := coordinator.Notice{What: h.What, Subject: string(h.Node), Text: h.Text}
 	switch h.What {
-	case "asks":
+	case joining.Asks:
 		n.ID, n.For = "join-"+string(h.Node), 2*time.Minute // it asks again and again
 		n.Alert = &topics.Alert{Severity: topics.SeverityInfo, Text: h.Text, Next: h.Next, About: string(h.Node)}
-	case "refused":
-		n.ID, n.For = "refused-join-"+slug(withoutPort(h.Remote)), alertLasts
+	case joining.Refused:
+		n.Subject = slug(network(h.Remote))
+		n.ID, n.For = "refused-join-"+n.Subject, alertLasts
 		n.Alert = &topics.Alert{Severity: topics.SeverityWarning, Text: h.Text, Next: h.Next}
-		n.Subject = slug(withoutPort(h.Remote))
 	default: // it is settled
 		n.ID = "join-" + string(h.Node)
 	}
 	return n
 }
 
-// offences are the refusals that were told lately, so that a client which does
-// the same again and again is one line.
-type offences map[offence]time.Time
+const alertLasts = 10 * time.Minute // after the last refusal that was told
 
-type offence struct {
-	what               broker.Deed
-	client, topic, why string
-}
-
-const (
-	alertLasts   = 10 * time.Minute // after the last refusal that was told
-	tellAgain    = time.Minute
-	mostOffences = 1000
-)
-
-// judge makes the notice of a refusal, unless the same was told just now.
-func (o offences) judge(r broker.Refusal, now time.Time) (coordinator.Notice, bool) {
-	id, client := "refused-"+slug(r.Client), r.Client
-	if r.What == broker.Connecting || r.What == broker.Willing && r.Account == "" {
-		// Who is not let in can call himself anything.
-		id, client = "refused-"+slug(withoutPort(r.Remote)), withoutPort(r.Remote)
+// tellRefusal tells of something that the broker refused.
+func (g *gate) tellRefusal(r broker.Refusal, now time.Time) {
+	source := network(r.Remote)
+	if len(r.Who) > 0 {
+		source = cmp.Or(r.Account, "anonymous")
 	}
-	key := offence{r.What, client, r.Topic, r.Why}
-	if last, ok := o[key]; ok && now.Sub(last) < tellAgain {
-		return coordinator.Notice{}, false
+	untold, ok := g.offences.tell(source, string(r.What)+" "+r.Topic+" "+r.Account+" "+r.Why, now)
+	if !ok {
+		return
 	}
-	if len(o) >= mostOffences {
-		clear(o)
+	g.log.Warn().Str("what", string(r.What)).Str("client", cut(r.Client)).Str("account", cut(r.Account)).
+		Str("from", r.Remote).Str("topic", cut(r.Topic)).Str("why", cut(r.Why)).Int("untold", untold).Msg("refused")
+	id := "refused-from-" + slug(source)
+	if len(r.Who) > 0 {
+		id = "refused-client-" + slug(source)
 	}
-	o[key] = now
 	text := refusalText(r)
-	return coordinator.Notice{
+	if untold > 0 {
+		text += fmt.Sprintf(" (and %d more)", untold)
+	}
+	g.tell(coordinator.Notice{
 		ID: id, For: alertLasts, What: "refused", Subject: strings.TrimPrefix(id, "refused-"), Text: text,
 		Alert: &topics.Alert{Severity: topics.SeverityWarning, Text: text, Next: refusalRemedy(r)},
-	}, true
+	})
+}
+
+// cut bounds what strangers say.
+func cut(s string) string {
+	const longest = 120
+	if len(s) <= longest {
+		return s
+	}
+	return strings.ToValidUTF8(s[:longest], "") + "…"
 }
 
 func refusalText(r broker.Refusal) string {
 	who := fmt.Sprintf("client %.60q", r.Client)
 	if r.Account != "" {
-		who += " (" + r.Account + ")"
+		who += " (" + cut(r.Account) + ")"
 	}
 	who += " from " + withoutPort(r.Remote)
-	const longest = 120
-	topic := r.Topic
-	if len(topic) > longest {
-		topic = topic[:longest] + "…"
-	}
+	topic := cut(r.Topic)
 	switch r.What {
 	case broker.Connecting:
-		return fmt.Sprintf("%s was not let in: %s", who, r.Why)
+		return fmt.Sprintf("%s was not let in: %s", who, cut(r.Why))
 	case broker.Willing:
 		return fmt.Sprintf("%s was not let in with its last will on %s: %s", who, topic, r.Why)
 	case broker.Subscribing:

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -40,6 +42,11 @@ type leader struct {
 	url    string         // of the broker, with its login
 	https  net.Listener   // nil: no machine can join
 	house  atomic.Value   // topics.HouseID, once this leader has announced it
+	named  struct {
+		sync.Mutex // guards what names looked up last
+		names      []string
+		at         time.Time
+	}
 
 	coordinator *coordinator.Coordinator
 	leads       *client.Client

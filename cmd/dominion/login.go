@@ -70,10 +70,14 @@ func (l *leader) firstLogin(w io.Writer) error {
 		return nil
 	}
 	others := slices.ContainsFunc(l.gate.accounts.Users(), func(u identity.User) bool { return u.Name != operatorName })
+	const name = "homeassistant"
+	if !others && !program.Terminal(w) { // a log is no place for a password
+		fmt.Fprintf(w, "Others need a login: dominion user add %s --role homeassistant\n", name)
+		return nil
+	}
 	if err := program.WriteFile(settled, nil); err != nil || others {
 		return err
 	}
-	const name = "homeassistant"
 	password := identity.NewPassword()
 	if err := l.gate.accounts.SetUser(name, topics.RoleHomeAssistant, password); err != nil {
 		return fmt.Errorf("make the first login: %w", err)
