@@ -289,6 +289,25 @@ func TestInstallTheLeader(t *testing.T) {
 	same(t, "ran with another configuration", []string{"systemctl restart dominion.service"}, ran)
 }
 
+// TestInstallALeaderThatIsADomain is one whose agent's directory is its own,
+// and whose data may be elsewhere.
+func TestInstallALeaderThatIsADomain(t *testing.T) {
+	p := newPi(t)
+	p.machine.Executable = "/usr/bin/dominion"
+	for _, file := range []string{"/etc/dominion/dominion.toml", "/var/lib/dominion/domain/desired.json", "/srv/house/retained.db"} {
+		p.write(file, "")
+	}
+	both := unit.Leader()
+	both.Runs, both.Writes = true, []string{"/srv/house", "/srv/nowhere"}
+	p.install(install.Options{Part: both})
+	for _, own := range []string{"/var/lib/dominion/domain/desired.json", "/srv/house/retained.db", "/usr/local/dominion/services"} {
+		if p.given[own] != "990:980" {
+			t.Errorf("%s is not its user's: %q", own, p.given)
+		}
+	}
+	same(t, "its user is in the groups of devices", []string{"pi", "dominion"}, p.groups["gpio"])
+}
+
 func TestInstallRefuses(t *testing.T) {
 	tests := []struct {
 		name string
@@ -312,6 +331,9 @@ Have your own init run this at boot, as a user who owns /var/lib/dominion:
 			says: "only root may do that: sudo ./dominion domain install"},
 		{name: "a leader without a house", o: install.Options{Part: unit.Leader()}, code: program.BadUsage,
 			says: "there is no house on this machine: /etc/dominion/dominion.toml is missing (make one: sudo dominion init)"},
+		{name: "a leader of a user's house", o: install.Options{Part: unit.Part{Name: "dominion", Program: "dominion", Config: "/home/ann/.config/dominion/dominion.toml", Leads: true}},
+			pi:   func(p *pi) { p.write("/home/ann/.config/dominion/dominion.toml", "") },
+			code: program.BadUsage, says: "is a user's own, whose house does not start at boot (make one that does: sudo dominion init)"},
 		{name: "a program of go run", o: agent(), pi: func(p *pi) { p.machine.Executable = "/tmp/go-build123/b001/exe/domain" }, code: program.BadUsage,
 			says: "is a temporary program of go run"},
 		{name: "a user that is not there", o: install.Options{Part: unit.Agent(), User: "ann"}, code: program.BadUsage,
