@@ -245,8 +245,11 @@ func deeds() []deed {
 	try(yes, "ann", "writes", command, "e2e/x")
 	try(yes, "ann", "reads", "#")
 
-	try(no, "ha", "writes", desired, device, leading)
-	try(yes, "ha", "writes", command, "homeassistant/status", "e2e/x")
+	const gate = "dominion/coordinator/command/"
+	try(no, "ha", "writes", desired, device, leading, gate+"join/window", gate+"join/window/x", gate+"join", gate+"forget/porch")
+	try(no, "ha", "leaves", gate+"join/window")
+	try(yes, "ha", "writes", command, gate+"accept/porch", "homeassistant/status", "e2e/x")
+	try(yes, "ann", "writes", gate+"join/window", gate+"forget/porch")
 	all = append(all, deed{who: "ha", does: "clears", topic: device, allowed: true, differs: true})
 	return all
 }

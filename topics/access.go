@@ -42,6 +42,9 @@ type Account struct {
 // told of them.
 type Grants struct {
 	Write, Empty, Read []string
+	// Deny are the filters of what it may neither write nor empty, whatever the
+	// others grant; it may read it.
+	Deny []string
 	// Foreign lets it write every topic of other programs that share the
 	// broker: not below the base, no device discovery, not the broker's own.
 	Foreign bool
@@ -89,8 +92,13 @@ func (s Space) Grants(who Identity) Grants {
 	case RoleOperator:
 		return Grants{Write: []string{base + "/+/command/#", sync}, Read: []string{"#"}, Foreign: true}
 	case RoleHomeAssistant:
+		// Who belongs to the house is an operator's word: with both of these a
+		// stolen login could put a machine of its own in another's place. What
+		// accept lets in, it lets in while an operator has the window open.
+		members := base + "/coordinator/command/"
 		return Grants{
 			Write: []string{base + "/+/command/#", sync, s.HABirth()},
+			Deny:  []string{members + "join/#", members + "forget/#"},
 			Empty: []string{prefix + "/device/#"},
 			Read:  []string{"#"}, Foreign: true,
 		}
@@ -116,7 +124,7 @@ func (who Identity) check() error {
 // the topic of its will. The coordinator's own topics are nobody else's.
 func (s Space) MayWrite(who Identity, topic string) bool {
 	g := s.Grants(who)
-	return s.allowed(who, g.Write, topic) || g.Foreign && s.Foreign(topic)
+	return s.allowed(who, g, g.Write, topic) || g.Foreign && s.Foreign(topic)
 }
 
 // MayEmpty tells whether a client may clear what is retained on a topic, by
@@ -124,18 +132,21 @@ func (s Space) MayWrite(who Identity, topic string) bool {
 // node left, a node also what was retained under its own commands, Home
 // Assistant also the discovery topic of a device that was deleted there.
 func (s Space) MayEmpty(who Identity, topic string) bool {
-	return s.MayWrite(who, topic) || s.allowed(who, s.Grants(who).Empty, topic)
+	g := s.Grants(who)
+	return s.MayWrite(who, topic) || s.allowed(who, g, g.Empty, topic)
 }
 
-func (s Space) allowed(who Identity, patterns []string, topic string) bool {
-	if !wellFormed(topic) {
+// allowed tells whether a topic is covered by what is granted, and not denied.
+func (s Space) allowed(who Identity, g Grants, granted []string, topic string) bool {
+	covering := func(p string) bool { return covers(p, topic) }
+	if !wellFormed(topic) || slices.ContainsFunc(g.Deny, covering) {
 		return false
 	}
 	coordinators := covers(s.base()+"/coordinator/state/#", topic) || covers(s.base()+"/coordinator/event/#", topic)
 	if coordinators && who.Role != RoleCoordinator {
 		return false
 	}
-	return slices.ContainsFunc(patterns, func(p string) bool { return covers(p, topic) })
+	return slices.ContainsFunc(granted, covering)
 }
 
 // Foreign tells whether a topic is one of other programs, see Grants.

@@ -78,6 +78,8 @@ const head = `# Who may do what in the house %q, for mosquitto 2.0 or later.
 #   and the leader what a node says of itself and of its services' readiness;
 #   Home Assistant may not clear discovery topics: a device deleted there comes
 #   back.
+# - What it denies to write it does not let read: Home Assistant does not see
+#   the commands join and forget, which operators alone may give.
 # - It cannot say "all but the house's": operators and Home Assistant may write
 #   the topics of other programs only where --foreign named them.
 `
@@ -117,6 +119,7 @@ func lines(space topics.Space, who []topics.Identity, foreign []string) []string
 		rules[i].clearing = rules[i].clearing && !r.write || r.clearing && !rules[i].write
 		rules[i].write, rules[i].read = rules[i].write || r.write, rules[i].read || r.read
 	}
+	text := denials(space, who)
 	for _, id := range who {
 		g := space.Grants(id)
 		for _, f := range g.Write {
@@ -139,12 +142,27 @@ func lines(space topics.Space, who []topics.Identity, foreign []string) []string
 			}
 		}
 	}
-	text := make([]string, 0, len(rules))
 	for _, r := range rules {
 		if r.clearing {
 			text = append(text, "# to clear it; mosquitto cannot tell that from writing")
 		}
 		text = append(text, "topic "+r.access()+" "+r.filter)
+	}
+	return text
+}
+
+// denials are the lines of what is denied. mosquitto heeds them before all
+// others of the user, and for reading too: so none is written of what another
+// identity of the same user may write.
+func denials(space topics.Space, who []topics.Identity) (text []string) {
+	for _, id := range who {
+		for _, f := range space.Grants(id).Deny {
+			below := strings.TrimSuffix(f, "#") + "x"
+			line := "topic deny " + f
+			if !slices.Contains(text, line) && !slices.ContainsFunc(who, func(o topics.Identity) bool { return space.MayWrite(o, below) }) {
+				text = append(text, line)
+			}
+		}
 	}
 	return text
 }

@@ -60,7 +60,7 @@ func TestRules(t *testing.T) {
 }
 
 // rights reads an acl_file as mosquitto does: what each user may write and read.
-type rights map[string]*struct{ write, read []string }
+type rights map[string]*struct{ write, read, deny []string }
 
 func parse(t *testing.T, file string) rights {
 	t.Helper()
@@ -75,8 +75,11 @@ func parse(t *testing.T, file string) rights {
 			if all[user] != nil {
 				t.Fatalf("%s stands there twice", user)
 			}
-			all[user] = &struct{ write, read []string }{}
+			all[user] = &struct{ write, read, deny []string }{}
 		case words[0] == "topic" && len(words) == 3 && user != "":
+			if words[1] == "deny" {
+				all[user].deny = append(all[user].deny, words[2])
+			}
 			if strings.Contains(words[1], "write") {
 				all[user].write = append(all[user].write, words[2])
 			}
@@ -114,17 +117,21 @@ func matchesOne(filter, topic []string) bool {
 
 // TestMosquittoAllowsNoMoreThanWeDo holds for any topic: what the file allows,
 // our own broker allows too, but for what it only lets be cleared; and what
-// ours allows the file does, but for clearing by Home Assistant and the topics of
-// programs that it was not told of.
+// ours allows the file does, but for clearing by Home Assistant, reading what
+// one may not write, and the topics of programs that it was not told of.
 func TestMosquittoAllowsNoMoreThanWeDo(t *testing.T) {
 	space := topics.Space{Base: "home/dominion"}
 	file := parse(t, mosquitto.Rules(space, "x", household(), []string{"zigbee2mqtt"}))
-	levels := strings.Fields("attic kitchen coordinator reader service state event desired command lamp ready lookup sync homeassistant device status zigbee2mqtt $SYS")
+	levels := strings.Fields("attic kitchen coordinator reader service state event desired command join forget lamp ready lookup sync homeassistant device status zigbee2mqtt $SYS")
 	random := rand.New(rand.NewPCG(4, 4))
 	seen := map[string]int{}
 	for range 30_000 {
 		var picked []string
-		if random.IntN(4) > 0 {
+		switch random.IntN(8) {
+		case 0, 1:
+		case 2:
+			picked = []string{"home", "dominion", "coordinator", "command"}
+		default:
 			picked = []string{"home", "dominion"}
 		}
 		for range 1 + random.IntN(5) {
@@ -134,8 +141,9 @@ func TestMosquittoAllowsNoMoreThanWeDo(t *testing.T) {
 		for user, who := range identities() {
 			write, empty, read := ours(space, who, topic)
 			theirs := file[user]
+			denied := matches(theirs.deny, topic)
 			told := strings.HasPrefix(topic, "zigbee2mqtt/") || topic == "zigbee2mqtt"
-			switch w := matches(theirs.write, topic); {
+			switch w := !denied && matches(theirs.write, topic); {
 			case w && !write && !(empty && clears(who)):
 				t.Fatalf("mosquitto lets %s write %s, we do not", user, topic)
 			case !w && write && (told || !space.Foreign(topic)):
@@ -143,16 +151,41 @@ func TestMosquittoAllowsNoMoreThanWeDo(t *testing.T) {
 			case w:
 				seen[user+" writes"]++
 			}
-			if r := matches(theirs.read, topic); r != read && !strings.HasPrefix(topic, "$") {
+			if denied {
+				seen[user+" is denied"]++
+			} else if r := matches(theirs.read, topic); r != read && !strings.HasPrefix(topic, "$") {
 				t.Fatalf("mosquitto lets %s read %s: %v, we: %v", user, topic, r, read)
 			} else if r {
 				seen[user+" reads"]++
 			}
 		}
 	}
+	if seen["ha is denied"] == 0 {
+		t.Error("Home Assistant is never denied anything")
+	}
 	for user := range identities() {
 		if seen[user+" reads"] == 0 || seen[user+" writes"] == 0 && user != "vera" {
 			t.Errorf("%s is never allowed anything: %v", user, seen)
+		}
+	}
+}
+
+// A login that is Home Assistant's and an operator's may what either may.
+func TestADenialIsOfTheWholeLogin(t *testing.T) {
+	ha, operator := topics.Identity{Role: topics.RoleHomeAssistant}, topics.Identity{Role: topics.RoleOperator}
+	for name, c := range map[string]struct {
+		who    []topics.Identity
+		denies bool
+	}{
+		"Home Assistant":                 {[]topics.Identity{ha}, true},
+		"Home Assistant and a node":      {[]topics.Identity{ha, node("attic")}, true},
+		"Home Assistant and an operator": {[]topics.Identity{ha, operator}, false},
+	} {
+		got := mosquitto.Rules(topics.Space{}, "x", []mosquitto.Login{{User: "u", Who: c.who}}, nil)
+		for _, line := range []string{"topic deny dominion/coordinator/command/join/#\n", "topic deny dominion/coordinator/command/forget/#\n"} {
+			if strings.Contains(got, line) != c.denies {
+				t.Errorf("%s: denied %v, want %v: %s", name, !c.denies, c.denies, line)
+			}
 		}
 	}
 }
