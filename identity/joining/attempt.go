@@ -179,8 +179,7 @@ func (d *Door) finish(v visit, q finishQuestion) (boxAnswer, error) {
 // redeem gives the code to the machine and admits it, or says why not; both is
 // told.
 func (d *Door) redeem(v visit, a attempt, request string) outcome {
-	again := d.belongs(a.node, a.id)
-	papers, err := d.admitWith(v, a, request)
+	papers, again, err := d.admitWith(v, a, request)
 	if err != nil {
 		return d.unredeemed(v, a.node, a.id, err)
 	}
@@ -192,19 +191,19 @@ func (d *Door) redeem(v visit, a attempt, request string) outcome {
 	return outcome{Papers: papers}
 }
 
-func (d *Door) admitWith(v visit, a attempt, request string) (*papers, error) {
+func (d *Door) admitWith(v visit, a attempt, request string) (p *papers, again bool, err error) {
 	key, err := requestKey(request)
 	if err != nil {
-		return nil, &refusal{Why: BadRequest, err: err}
+		return nil, false, &refusal{Why: BadRequest, err: err}
 	}
 	before, err := d.invitations.bind(a.picked.code, v.now, a.node, a.id, key)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if before != "" && !d.belongs(before, a.id) { // forgotten since: the code does not bring it back
-		return nil, &errUsed{before}
+		return nil, false, &errUsed{before}
 	}
-	return d.admit(a.node, a.id, request)
+	return d.admit(a.node, a.id, request, true)
 }
 
 // unredeemed is the outcome for a machine that was not admitted; it is told.

@@ -58,7 +58,7 @@ func (e *strange) Unwrap() error { return e.error }
 
 // refusal is a leader's refusal. Reasons that we do not know are its fault.
 func (c *caller) refusal(why Why, wait time.Duration) *Refusal {
-	known := []Why{WrongCode, Used, NoInvitation, WindowClosed, Rejected, Busy, LeaderDisk, BadRequest, OtherVersion, Stale, Stranger}
+	known := []Why{WrongCode, Used, NoInvitation, Member, WindowClosed, Rejected, Busy, LeaderDisk, BadRequest, OtherVersion, Stale, Stranger}
 	if !slices.Contains(known, why) {
 		why = LeaderFault
 	}

@@ -66,6 +66,8 @@ type Door struct {
 	invitations invitations
 	routes      map[string]route
 
+	admitting sync.Mutex // held from looking who is in until another is
+
 	mu       sync.Mutex // guards what follows
 	limits   limits
 	attempts sessions[attempt]
@@ -113,22 +115,36 @@ func (d *Door) tell(all ...Happening) {
 	}
 }
 
-// admit has a machine in the ledger when it returns its papers.
-func (d *Door) admit(node topics.Node, id topics.MachineID, request string) (*papers, error) {
+// errMember is a machine that is in the house, and another that says to be it.
+type errMember struct{ node topics.Node }
+
+func (e *errMember) Error() string {
+	return fmt.Sprintf("%s is in the house already, and the window does not replace its key: for that machine type dominion invite; if another takes its place, dominion forget %[1]s first", e.node)
+}
+
+// admit has a machine in the ledger when it returns its papers. One that is in
+// already (again) gets its place only if it may replace itself; else the error
+// is an *errMember.
+func (d *Door) admit(node topics.Node, id topics.MachineID, request string, replace bool) (p *papers, again bool, err error) {
 	handout, err := d.o.Handout()
 	if err != nil {
-		return nil, fmt.Errorf("what to give to a newcomer: %w", err)
+		return nil, false, fmt.Errorf("what to give to a newcomer: %w", err)
+	}
+	d.admitting.Lock()
+	defer d.admitting.Unlock()
+	if again = d.belongs(node, id); again && !replace {
+		return nil, again, &errMember{node}
 	}
 	admission, err := d.o.House.Admit(node, id, []byte(request))
 	if err != nil {
-		return nil, err
+		return nil, again, err
 	}
 	return &papers{
 		House: handout.House, Name: handout.Name, Node: node, Base: handout.Base,
 		Broker: handout.Broker, Door: handout.Door,
 		Username: handout.Username, Password: handout.Password, Logins: handout.Logins,
 		Secret: admission.Secret, Certificate: string(admission.Certificate), Authority: string(admission.Authority),
-	}, nil
+	}, again, nil
 }
 
 // joined tells that a machine came in; again, when it had been in before.

@@ -360,7 +360,7 @@ func TestASessionEndsByItself(t *testing.T) {
 func TestErrorsSayWhatToDo(t *testing.T) {
 	for why, want := range map[joining.Why]string{
 		joining.WrongCode: "dominion invite", joining.Used: "dominion invite", joining.NoInvitation: "dominion invite",
-		joining.WindowClosed: "dominion join-window 10m", joining.Rejected: "owner", joining.Busy: "try again in 7s",
+		joining.WindowClosed: "dominion join-window 10m", joining.Member: "dominion invite", joining.Rejected: "owner", joining.Busy: "try again in 7s",
 		joining.LeaderDisk: "df -h", joining.BadRequest: "domain version", joining.OtherVersion: "update",
 		joining.Stale: "try again", joining.Stranger: "dominion invite", joining.LeaderFault: "journalctl",
 	} {

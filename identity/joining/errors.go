@@ -17,6 +17,7 @@ const (
 	Used         Why = "used"     // the code has served another machine
 	NoInvitation Why = "none"     // no code is open at this house
 	NameInUse    Why = "name"     // another machine has the name (*identity.NameTaken at the newcomer)
+	Member       Why = "member"   // the window does not replace the key of a machine that is in
 	WindowClosed Why = "closed"   // the join window is not open
 	Rejected     Why = "rejected" // the owner said no
 	Busy         Why = "busy"     // too many tries at once, of this address or of all
@@ -34,7 +35,7 @@ type Refusal struct {
 	Door  string         // host:port
 	House topics.HouseID // of the leader there, as it says; may be empty
 	Name  string         // of that house
-	Node  topics.Node    // of Used: who came in with the code, if anybody
+	Node  topics.Node    // of Used: who came in with the code, if anybody; of Member: the name that is in use
 	Wait  time.Duration  // of Busy: when to try again
 }
 
@@ -57,6 +58,8 @@ func (e *Refusal) Error() string {
 		return e.house() + " has no code open: it expired, had too many wrong tries, or is another house's (dominion invite makes one; --leader HOST names another leader)"
 	case WindowClosed:
 		return e.house() + " has its join window closed (dominion join-window 10m opens it)"
+	case Member:
+		return fmt.Sprintf("%s has this machine already, as %s, and the window gives it no other key: use a code (dominion invite there), or have it forgotten first (dominion forget %[2]s)", e.house(), e.Node)
 	case Rejected:
 		return e.house() + " said no: its owner rejected this machine"
 	case Busy:

@@ -159,10 +159,12 @@ func (g *guest) asks() Happening {
 	if g.As != g.Node {
 		text = fmt.Sprintf("another machine (%s) asks to join as %s; its screen must show: %s", g.Remote, g.Node, g.Words)
 	}
+	next := fmt.Sprintf("dominion accept %s", g.As)
 	if g.Member {
-		text += ". A machine with its id is in the house: accepting this one ends the other's key"
+		text += fmt.Sprintf(". %s is in the house already: to give it another key takes a code", g.Node)
+		next = "dominion invite"
 	}
-	return Happening{What: Asks, Node: g.As, ID: g.ID, Remote: g.Remote, Words: g.Words, Text: text, Next: fmt.Sprintf("dominion accept %s", g.As)}
+	return Happening{What: Asks, Node: g.As, ID: g.ID, Remote: g.Remote, Words: g.Words, Text: text, Next: next}
 }
 
 // label makes the name by which a guest is accepted: its own, or if that was

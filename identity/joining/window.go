@@ -51,8 +51,8 @@ type Request struct {
 	Remote string // IP address
 	Words  string // "apple-river-stone-lamp": the same four as on its screen
 	Since  time.Time
-	// Member: a machine that says to be this one is in the house already.
-	// Accepting this one ends the other's key.
+	// Member: a machine that says to be this one is in the house already. Four
+	// words do not replace its key: Accept refuses.
 	Member bool
 }
 
@@ -146,16 +146,18 @@ func (w *window) tidy(now time.Time) (told []Happening) {
 // Accept admits the machine that waits as this (Request.As). It is in the
 // ledger when Accept returns nil; the machine fetches its papers within
 // seconds. Errors: nobody waits under that name, identity.NameTaken (the
-// machine is told, and has to ask under another), the leader's disk (it waits
-// on).
+// machine is told, and has to ask under another), a machine that is in the
+// house already has name and id (it is told: that takes a code), the leader's
+// disk (it waits on).
 func (d *Door) Accept(as topics.Node) error {
 	g, err := d.decide(as)
 	if err != nil {
 		return err
 	}
-	again := d.belongs(g.Node, g.ID)
-	papers, err := d.admit(g.Node, g.ID, g.request)
+	papers, _, err := d.admit(g.Node, g.ID, g.request, false)
 	var taken *identity.NameTaken
+	var member *errMember
+	var told []Happening
 	d.mu.Lock()
 	g.deciding = false
 	now := d.o.Now()
@@ -164,14 +166,17 @@ func (d *Door) Accept(as topics.Node) error {
 		g.decide(outcome{Papers: papers}, now)
 	case errors.As(err, &taken):
 		g.decide(outcome{Why: NameInUse, Node: taken.Node, ID: taken.ID}, now)
+	case errors.As(err, &member):
+		told = append(told, g.end(outcome{Why: Member, Node: member.node}, now, "it is in the house already, and would need a code"))
 	default:
 		g.polled = now
 	}
 	d.mu.Unlock()
+	d.tell(told...)
 	if err != nil {
 		return fmt.Errorf("accept %s: %w", as, err)
 	}
-	d.joined(g.Node, g.ID, g.Remote, "accepted in the join window", again)
+	d.joined(g.Node, g.ID, g.Remote, "accepted in the join window", false)
 	return nil
 }
 

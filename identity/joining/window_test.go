@@ -231,7 +231,10 @@ func TestANameIsNotGivenToAnotherWhileTheWindowIsOpen(t *testing.T) {
 	}
 }
 
-func TestAMachineThatIsInTheHouseAlready(t *testing.T) {
+// TestTheWindowReplacesNoMember holds that who claims a member's name and id
+// does not get its place by an accept, which may come from elsewhere than the
+// leader's screen; a code does it, or forgetting the member.
+func TestTheWindowReplacesNoMember(t *testing.T) {
 	l := newLeader(t, "7f3a9c", "Birkenweg")
 	o := machine(t, l, "pi2", l.invite(t))
 	before, err := join(t, o)
@@ -244,29 +247,77 @@ func TestAMachineThatIsInTheHouseAlready(t *testing.T) {
 	if all := l.door.Requests(); len(all) != 1 || !all[0].Member {
 		t.Errorf("%+v", all)
 	}
-	if h := l.last(); !strings.Contains(h.Text, "is in the house") {
+	if h := l.last(); !strings.Contains(h.Text, "is in the house already") || h.Next != "dominion invite" {
 		t.Errorf("told: %+v", h)
 	}
-	if err := l.door.Accept("pi2"); err != nil {
-		t.Fatal(err)
+	err = l.door.Accept("pi2")
+	if err == nil || !strings.Contains(err.Error(), "dominion invite") || !strings.Contains(err.Error(), "dominion forget pi2") {
+		t.Errorf("accepted: %v", err)
+	}
+	_, err = a.answered()
+	wants(t, err, joining.Member)
+	if err != nil && !strings.Contains(err.Error(), "dominion forget pi2") {
+		t.Errorf("the machine is told: %v", err)
+	}
+	if h := l.last(); h.What != joining.Left || h.Node != "pi2" {
+		t.Errorf("told: %+v", h)
+	}
+	if !stands(t, l, before) {
+		t.Fatal("the member's key counts no more")
+	}
+
+	o.Code = l.invite(t)
+	again, err := join(t, o)
+	if err != nil {
+		t.Fatalf("with a code: %v", err)
+	}
+	if !stands(t, l, again) || stands(t, l, before) {
+		t.Error("the code did not replace the key")
 	}
 	if h := l.last(); h.What != joining.Joined || !strings.Contains(h.Text, "joined again") {
 		t.Errorf("told: %+v", h)
 	}
-	m, err := a.answered()
+	if err := l.house.Forget("pi2"); err != nil {
+		t.Fatal(err)
+	}
+	a = asks(t, o)
+	if err := l.door.Accept(l.door.Requests()[0].As); err != nil {
+		t.Errorf("after it was forgotten: %v", err)
+	}
+	if _, err := a.answered(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTwoThatSayToBeOneMachine holds that accepting the second does not undo
+// the first, though neither was a member when it asked.
+func TestTwoThatSayToBeOneMachine(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	l.door.Window(time.Hour)
+	a, b := asks(t, machine(t, l, "pi2", "")), asks(t, machine(t, l, "pi2", ""))
+	if err := l.door.Accept("pi2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.door.Accept("pi2-2"); err == nil {
+		t.Error("both were accepted")
+	}
+	if m, err := a.answered(); err != nil || !stands(t, l, m) {
+		t.Errorf("the first: %v", err)
+	}
+	_, err := b.answered()
+	wants(t, err, joining.Member)
+}
+
+// stands tells whether the certificate of a membership counts.
+func stands(t *testing.T, l *leader, m *identity.Membership) bool {
+	t.Helper()
+	block, _ := pem.Decode(m.Certificate)
+	leaf, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for want, m := range map[bool]*identity.Membership{true: m, false: before} {
-		block, _ := pem.Decode(m.Certificate)
-		leaf, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := l.house.Certificate(leaf); (err == nil) != want {
-			t.Errorf("joined last: %v, and its certificate says otherwise: %v", want, err)
-		}
-	}
+	_, err = l.house.Certificate(leaf)
+	return err == nil
 }
 
 func TestAFullDiskWhenAMachineIsAccepted(t *testing.T) {
