@@ -48,7 +48,7 @@ func installCommand(part unit.Part, asConfigured func(unit.Part) (unit.Part, err
 	}
 	cmd.Flags().BoolVar(&printed, "print", false, "write the unit to standard output, and do nothing")
 	if !part.Leads {
-		cmd.Flags().StringVar(&o.User, "user", "", "the `name` of the user it runs as, and all services with it, default "+part.Name)
+		cmd.Flags().StringVar(&o.User, "user", "", "the `name` of the user it runs as, and all services with it, default the one so far, else "+part.Name)
 	}
 	return cmd
 }

@@ -23,7 +23,8 @@ type Options struct {
 	// As is what stands between the program and the part's own arguments:
 	// "domain" where the agent is a part of the program dominion.
 	As []string
-	// User runs the unit; "" is the part's own, which is made.
+	// User runs the unit; "" is the one that runs it so far, else the part's
+	// own, which is made.
 	User string
 	// Files are those that the part must be able to read beside its
 	// configuration: password files.
@@ -59,6 +60,9 @@ func (m machine) install(ctx context.Context, o Options) error {
 	path, copied, err := m.putProgram(o)
 	if err != nil {
 		return cannot("put the program in its place", err)
+	}
+	if o.User == "" {
+		o.User = m.userSoFar(o.Part)
 	}
 	user, err := m.putUser(ctx, o)
 	if err != nil {
@@ -169,6 +173,16 @@ func (m machine) putUnit(ctx context.Context, o Options, text string) (bool, err
 func ours(p unit.Part, text []byte) bool {
 	first, _, _ := strings.Cut(p.Render("x", "x"), ":")
 	return strings.HasPrefix(string(text), first)
+}
+
+// userSoFar is the user of the unit that was made on this machine, "" if there
+// is none.
+func (m machine) userSoFar(p unit.Part) string {
+	text, err := os.ReadFile(m.path(m.unitPath(p)))
+	if err != nil || !ours(p, text) {
+		return ""
+	}
+	return between(string(text), "\nUser=", "\n")
 }
 
 func (m machine) start(ctx context.Context, o Options, anew bool) error {

@@ -258,7 +258,12 @@ func TestInstallLeavesAPackagesUnit(t *testing.T) {
 	same(t, "its user's own", unit.Agent().Render("pi", "/usr/bin/domain"), p.read("/etc/systemd/system/dominion-domain.service"))
 	same(t, "ran", []string{"systemctl daemon-reload", "systemctl restart dominion-domain.service"}, ran)
 
-	said, _ := p.install(agent())
+	if _, ran := p.install(agent()); len(ran) != 0 {
+		t.Errorf("the user was changed by a second install that named none: %q", ran)
+	}
+
+	pi.User = "dominion-domain"
+	said, _ := p.install(pi)
 	if got := p.read("/etc/systemd/system/dominion-domain.service"); got != "" || !strings.Contains(said, "the package's own is the same") {
 		t.Errorf("said %q, and there is:\n%s", said, got)
 	}
