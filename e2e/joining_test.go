@@ -310,3 +310,44 @@ func TestAJoinWindow(t *testing.T) {
 	h.do(1, "accept", "pi2")
 	h.online("pi2", 20*time.Second)
 }
+
+// The owner's own broker, on another machine: the leader's door hands out where
+// it is, and the login that the owner has for machines.
+func TestJoiningAHouseOnAnotherBroker(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, 3)
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	passwords := filepath.Join(dir, "passwords")
+	for i, user := range []string{"leader", "machines"} {
+		args := []string{"-b", passwords, user, "s3cret-" + user}
+		if i == 0 {
+			args = append([]string{"-c"}, args...)
+		}
+		l.host(2).run("mosquitto_passwd", args...)
+	}
+	conf := file("mosquitto.conf", "listener 1883 10.77.0.12\nallow_anonymous false\npassword_file "+passwords+"\nuser root\nset_tcp_nodelay true\n")
+	start(t, l.host(2).command("mosquitto", "-c", conf))
+
+	h := &home{lan: l, t: t, first: 1, domains: map[string]*process{}}
+	h.do(1, "init", "--yes", "--name", "home", "--broker", "mqtt://10.77.0.12", "--username", "leader", "--password-file", file("leader", "s3cret-leader\n"),
+		"--node-username", "machines", "--node-password-file", file("machines", "s3cret-machines\n"))
+	h.lead()
+	h.leads()
+	h.join(3)
+	if out := l.host(3).run("cat", "/var/lib/dominion/domain/membership.json"); !strings.Contains(out, "machines") || strings.Contains(out, "s3cret-leader") {
+		t.Error("pi3 was not given the login for machines alone")
+	}
+	h.domains["pi3"].kill()
+	h.boot(3)
+	eventually(t, 20*time.Second, "pi3 is back by itself", func() (bool, string) {
+		said := tail(h.domains["pi3"].output, 5)
+		return strings.Contains(said, "online"), said
+	})
+}
