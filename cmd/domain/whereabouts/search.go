@@ -2,9 +2,7 @@ package whereabouts
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 
@@ -24,32 +22,38 @@ func (f *Finder) Run(ctx context.Context) error {
 	}
 }
 
+// staysPut is what a person can do for a broker that is looked for nowhere else.
+const staysPut = "; a broker without the house's certificate is looked for nowhere else (has it moved? dominion invite on the leader, domain join here)"
+
 // search asks the local network for the house until it answers from a place
 // that has not just failed, 10 s at most.
+//
+// A broker that does not prove itself is not looked for, not even beside a
+// leader who does: whoever answers mDNS could relay the leader's door, and take
+// the login at the broker's port.
 func (f *Finder) search(ctx context.Context) {
 	m, err := f.membership()
-	if err != nil || f.Broker != "" || !withLeader(m) {
-		return // Dial says so; or nobody knows of another place
+	if err != nil || f.Broker != "" {
+		return // Dial says so; or the owner has said where it is
+	}
+	if !Vouched(m) {
+		f.mu.Lock()
+		f.silent = staysPut
+		f.mu.Unlock()
+		return
 	}
 	asking, cancel := context.WithTimeout(ctx, oneSearch)
 	defer cancel()
-	found, tried, err := f.Find(asking, func(e discovery.Entry) bool { return houseOf(e) == m.House && f.promising(m, e) })
-	if ctx.Err() != nil {
-		return
-	}
-	f.learn(m, tried)
-	if err == nil && !Vouched(m) {
-		f.prove(ctx, m, found)
+	_, tried, _ := f.Find(asking, func(e discovery.Entry) bool { return houseOf(e) == m.House && f.promising(e) }) // tried tells all
+	if ctx.Err() == nil {
+		f.learn(m, tried)
 	}
 }
 
 // promising tells whether an announcement names a place to try.
-func (f *Finder) promising(m *identity.Membership, e discovery.Entry) bool {
+func (f *Finder) promising(e discovery.Entry) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !Vouched(m) {
-		return slices.ContainsFunc(doorsOf(e), func(door string) bool { return door != m.Door && !f.resented(door) })
-	}
 	return slices.ContainsFunc(placesOf(e), func(p Place) bool { return !f.resented(p.Broker) })
 }
 
@@ -78,33 +82,4 @@ func silence(tried discovery.Tried) string {
 		return "; other houses are heard by mDNS, this one is not"
 	}
 	return fmt.Sprintf("; nobody answers by mDNS on %s (is the leader off, or UDP port 5353 blocked?)", strings.Join(tried.Interfaces, ", "))
-}
-
-// prove finds the leader at one of the doors where it is said to be: a broker
-// that moves with it, and proves nothing itself, is there too.
-func (f *Finder) prove(ctx context.Context, m *identity.Membership, e discovery.Entry) {
-	config, err := m.TLS()
-	if err != nil {
-		return // Dial says so
-	}
-	_, port, _ := net.SplitHostPort(HostPort(m.Broker))
-	for _, door := range doorsOf(e) {
-		if door == m.Door {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(ctx, oneDial)
-		conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", door)
-		cancel()
-		if err != nil {
-			f.Log.Debug().Err(err).Str("door", door).Msg("what is announced as the house does not prove it")
-			f.missed(door)
-			continue
-		}
-		conn.Close()
-		f.remember(Place{Broker: net.JoinHostPort(hostOf(door), port), Door: door})
-		f.mu.Lock()
-		f.broker = ""
-		f.mu.Unlock()
-		return
-	}
 }
