@@ -114,7 +114,8 @@ type proven struct {
 }
 
 // prove finds the invitation that the code is of, and shows the leader that we
-// have it, and has the leader show the same.
+// have it, and has the leader show the same. Each share that is answered is a
+// guess at our code for who only poses as the leader: MaxInvitations at most.
 func (n *newcomer) prove(ctx context.Context, code Code) (proven, error) {
 	sid := make([]byte, sidBytes)
 	rand.Read(sid)
@@ -125,6 +126,9 @@ func (n *newcomer) prove(ctx context.Context, code Code) (proven, error) {
 	}
 	if len(start.Shares) == 0 || len(start.Shares) > MaxInvitations {
 		return proven{}, n.broken(fmt.Errorf("%d shares", len(start.Shares)))
+	}
+	if twice(start.Shares) { // a leader's are random
+		return proven{}, n.broken(errors.New("a share twice"))
 	}
 	own := messageOf(side.share, nil)
 	question := proveQuestion{version: current(), Session: start.Session}
@@ -146,6 +150,17 @@ func (n *newcomer) prove(ctx context.Context, code Code) (proven, error) {
 		return proven{}, n.broken(errors.New("the leader does not prove that it has the code"))
 	}
 	return proven{start.Session, keys[answer.Pick], saltOf(start.Shares, question.Proofs)}, nil
+}
+
+func twice(shares [][]byte) bool {
+	seen := map[string]bool{}
+	for _, share := range shares {
+		if seen[string(share)] {
+			return true
+		}
+		seen[string(share)] = true
+	}
+	return false
 }
 
 // finish hands over the request and takes the papers.

@@ -3,6 +3,8 @@ package joining_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +14,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -322,6 +325,45 @@ func TestTheNeutralElementIsNoShare(t *testing.T) {
 	var broken *joining.BrokenAnswer
 	if _, err := join(t, o); !errors.As(err, &broken) {
 		t.Errorf("the newcomer took it: %v", err)
+	}
+}
+
+// TestSharesThatNoLeaderOffers holds how many guesses at a code who poses as a
+// leader has in one run: for each share that is answered, one.
+func TestSharesThatNoLeaderOffers(t *testing.T) {
+	share := func() string {
+		key, _, err := joining.CPaceRun(append(make([]byte, 31), 1), rand.Text(), nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.StdEncoding.EncodeToString(key)
+	}
+	eight := []any{share(), share(), share(), share(), share(), share(), share(), share()}
+	for name, tt := range map[string]struct {
+		shares   []any
+		answered bool
+	}{
+		"eight":       {eight, true},
+		"nine":        {append(eight[:8:8], share()), false},
+		"one twice":   {append(eight[:2:2], eight[0]), false},
+		"none at all": {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLeader(t, "7f3a9c", "Birkenweg")
+			o := machine(t, l, "pi2", l.invite(t))
+			var answered atomic.Bool
+			o.Door = between(t, l, func(path string, question bool, m message) {
+				switch {
+				case path == "/join/start" && !question:
+					m["shares"] = tt.shares
+				case path == "/join/prove":
+					answered.Store(true)
+				}
+			})
+			if _, err := join(t, o); err == nil || answered.Load() != tt.answered {
+				t.Errorf("answered: %v, %v", answered.Load(), err)
+			}
+		})
 	}
 }
 
