@@ -129,7 +129,7 @@ func New(cfg Config) (*Coordinator, error) {
 	}
 	for id, alert := range cfg.Alerts {
 		alert.Since = topics.At(time.Now())
-		c.notices[id] = notice{alert: alert, first: time.Now()}
+		c.notices[id] = notice{alert: alert, first: time.Now(), last: time.Now()}
 	}
 	if aside != "" {
 		c.log.Error().Str("moved_to", aside).Msg("what the leader kept was unreadable; it is rebuilt from the bus")

@@ -17,7 +17,7 @@ import (
 // solved, an event, or both. It may come at any time: what this coordinator
 // cannot say now, it says when it leads.
 type Notice struct {
-	ID    string        // of the alert; "": the notice has none. What stands before the first - is its kind.
+	ID    string        // of the alert; "": the notice has none. For its kind see kindOf.
 	Alert *topics.Alert // nil: the alert is solved
 	For   time.Duration // how long the alert stands; 0: until it is solved
 	// What, if not empty, is told once as coordinator/event/<What>/<Subject>,
@@ -27,7 +27,7 @@ type Notice struct {
 
 const (
 	maxShown  = 32   // alerts of one kind; the rest is summed in one
-	maxKept   = 1024 // notices of one kind; what comes after is dropped
+	maxKept   = 1024 // notices of one kind; a new one takes the place of the most silent
 	maxUntold = 256  // events that wait for the lead
 	maxText   = 500  // characters of a text that others had a hand in
 )
@@ -36,23 +36,25 @@ const (
 type notice struct {
 	alert topics.Alert
 	first time.Time // when it was raised
+	last  time.Time // when it was said anew
 	until time.Time // zero: as long as the process
 }
 
 func (n notice) over(now time.Time) bool { return !n.until.IsZero() && now.After(n.until) }
 
-// notice raises an alert, or says it anew: it keeps the time it began.
+// notice raises an alert, or says it anew: it keeps the time it began. Where
+// a kind is full, the one that was silent longest makes room.
 func (c *Coordinator) notice(id string, a topics.Alert, until time.Time) {
 	id = nameFrom(id)
 	now := time.Now()
 	a.Since, a.Text, a.Next = topics.At(now), shorten(a.Text, maxText), shorten(a.Next, maxText)
-	n := notice{alert: a, first: now, until: until}
+	n := notice{alert: a, first: now, last: now, until: until}
 	standing, ok := c.notices[id]
 	if ok && !standing.over(now) {
 		n.alert.Since, n.first = standing.alert.Since, standing.first
 	}
-	if !ok && count(c.notices, kindOf(id)) >= maxKept {
-		return
+	if number, silent := kept(c.notices, kindOf(id)); !ok && number >= maxKept {
+		delete(c.notices, silent)
 	}
 	c.notices[id] = n
 }
@@ -127,18 +129,32 @@ func summed(kind string, rest []string, notices map[string]notice) topics.Alert 
 	}
 }
 
+// kindOf is the kind of an alert: what stands before the first - of its id. Of
+// refusals it is also who was refused: strangers, of whom there can be any
+// number, crowd out no client that has a login.
 func kindOf(id string) string {
+	for _, kind := range []string{"refused-client", "refused-from", "refused-join"} {
+		if strings.HasPrefix(id, kind+"-") {
+			return kind
+		}
+	}
 	kind, _, _ := strings.Cut(id, "-")
 	return kind
 }
 
-func count(notices map[string]notice, kind string) (n int) {
-	for id := range notices {
-		if kindOf(id) == kind {
-			n++
+// kept tells how many notices of a kind there are, and which of them was silent
+// longest.
+func kept(notices map[string]notice, kind string) (number int, silent string) {
+	for id, n := range notices {
+		if kindOf(id) != kind {
+			continue
+		}
+		number++
+		if silent == "" || cmp.Or(n.last.Compare(notices[silent].last), cmp.Compare(id, silent)) < 0 {
+			silent = id
 		}
 	}
-	return n
+	return number, silent
 }
 
 const longestName = 63
