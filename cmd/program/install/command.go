@@ -48,23 +48,24 @@ func installCommand(part unit.Part, asConfigured func(unit.Part) (unit.Part, err
 	}
 	cmd.Flags().BoolVar(&printed, "print", false, "write the unit to standard output, and do nothing")
 	if !part.Leads {
-		cmd.Flags().StringVar(&o.User, "user", "", "the `name` of the user it runs as, and all services with it, default the one so far, else "+part.Name)
+		cmd.Flags().StringVar(&o.User, "user", "", "run it and all services as this user, by `name`;\ndefault the one so far, else "+part.Name)
 	}
 	return cmd
 }
 
 // installHelp says what is done, for the part.
 func installHelp(part unit.Part) string {
-	text := fmt.Sprintf(`Install writes a systemd unit, %s, and starts it. The program is
-copied to /usr/local/bin unless it is in a system directory. It runs as a user
-of its own, %s, which is made, keeps its data in
+	text := fmt.Sprintf(`Install writes a systemd unit, %s, and starts it.
+The program is copied to /usr/local/bin unless it is in a system directory. It
+runs as a user of its own, %s, which is made, keeps its data in
 %s and reads %s.
 `, part.File(), part.Name, part.StatePath(), part.Config)
 	if part.Runs {
 		text += `
 The services run as that user too. It is put into the groups of the machine's
-devices (` + strings.Join(part.Groups()[:4], ", ") + `, …). Services of your own user that need your
-files: --user NAME. Upgrading, restarting and installing again keep services running.
+devices (` + strings.Join(part.Groups()[:4], ", ") + `, …). For services that
+need your own files: --user NAME. Upgrading, restarting and installing again
+keep services running.
 `
 	}
 	return text + `
