@@ -16,7 +16,9 @@ import (
 // is ever sent. So it answers with a share for each that is open, and the
 // newcomer proves itself for each. That gives a guess up to MaxInvitations
 // codes of 45 bits to hit, and costs a try of all of them; MaxTries guesses hit
-// one of eight codes once in 10^12 times. The alternative, a part of the code
+// one of eight codes once in 10^12 times. A message that proves one code charges
+// nobody: its share is made for that code, and so none of its other proofs can
+// be right, whatever they guess; who has a code gets no free try at another. The alternative, a part of the code
 // that names the invitation, would have to be typed as well, or be taken from
 // the secret.
 //

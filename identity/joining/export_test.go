@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/gtank/ristretto255"
+
+	"dominion/topics"
 )
 
 // What the tests of the draft's vectors and the codes need to see.
@@ -26,6 +28,20 @@ func CPaceRun(scalar []byte, password string, channel, sid []byte) (share []byte
 	}
 	side := cpaceSideWith(s, password, channel, sid)
 	return side.share, side.key, nil
+}
+
+// Guess is a run of who thinks that a code is this one: its share, and its proof
+// that would go with a share that was sent.
+func Guess(scalar []byte, code Code, o Options, house topics.HouseID, name string, sid []byte) (share []byte, proof func(sent []byte, session string, index int, theirs []byte) []byte, err error) {
+	share, key, err := CPaceRun(scalar, string(code), channel(o.Node, o.ID, house, name), sid)
+	return share, func(sent []byte, session string, index int, theirs []byte) []byte {
+		own := messageOf(sent, nil)
+		k, err := key(theirs, own, messageOf(theirs, associatedWith(session, index)))
+		if err != nil {
+			return nil
+		}
+		return cpaceProof(sid, k, own)
+	}, err
 }
 
 func ScalarMultVerify(scalar, share []byte) ([]byte, error) {

@@ -1,10 +1,12 @@
 package joining_test
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
 	"log"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -171,6 +173,60 @@ func TestAWrongTryCountsForAllOpenCodes(t *testing.T) {
 		if i := l.invitation(t, code); i.Tries != 1 {
 			t.Errorf("%+v", i)
 		}
+	}
+}
+
+// TestAShareHoldsOneGuess holds why a message that proves a code charges nobody:
+// who has one code, used or not, cannot guess at another beside it. Even a guess
+// that is right does not show when the share is another code's.
+func TestAShareHoldsOneGuess(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	codes := []joining.Code{l.invite(t), l.invite(t)}
+	o := machine(t, l, "pi2", "")
+	sid, scalar := make([]byte, 16), append(make([]byte, 31), 1)
+	for sentFor := range codes {
+		var shares [][]byte
+		var prove []func([]byte, string, int, []byte) []byte
+		for _, code := range codes {
+			share, proof, err := joining.Guess(scalar, code, o, "7f3a9c", "Birkenweg", sid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shares, prove = append(shares, share), append(prove, proof)
+		}
+		sent := shares[sentFor]
+		var start struct {
+			Session string
+			Shares  [][]byte
+		}
+		answer(t, l, "/join/start", message{"v": 1, "sid": sid, "node": o.Node, "id": o.ID, "share": sent}, &start)
+		var proofs [][]byte
+		for i, theirs := range start.Shares {
+			proofs = append(proofs, prove[i](sent, start.Session, i, theirs))
+		}
+		proven := struct{ Pick int }{-1}
+		answer(t, l, "/join/prove", message{"v": 1, "session": start.Session, "proofs": proofs}, &proven)
+		if proven.Pick != sentFor {
+			t.Errorf("with a share for code %d, code %d is proven", sentFor, proven.Pick)
+		}
+	}
+	for _, code := range codes {
+		if i := l.invitation(t, code); i.Tries != 0 {
+			t.Errorf("%+v", i)
+		}
+	}
+}
+
+// answer sends a message past the network, and reads what comes back.
+func answer(t *testing.T, l *leader, path string, question message, into any) {
+	t.Helper()
+	body, err := json.Marshal(question)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := post(l.door, path, "192.168.1.9:5", string(body))
+	if err := json.Unmarshal(res.Body.Bytes(), into); err != nil || res.Code != http.StatusOK {
+		t.Fatalf("%s: %d %s", path, res.Code, res.Body)
 	}
 }
 
