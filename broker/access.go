@@ -136,15 +136,7 @@ func (s *Server) published(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 	emptying := pk.FixedHeader.Retain && len(pk.Payload) == 0
 	v := s.verdict(c, pk.TopicName, emptying)
 	if v.refusal != "" {
-		topic := pk.TopicName
-		if strings.HasPrefix(topic, shield+"$") {
-			topic = topic[len(shield):]
-		}
-		if c.verdicts.say(v) {
-			s.log.Warn().Str("client", cl.ID).Str("topic", shorten(topic)).Str("why", v.refusal).Msg("message refused: acknowledged and ignored")
-		}
-		s.refused(c, Publishing, topic, v.refusal)
-		return pk, packets.CodeSuccessIgnore
+		return s.ignore(c, pk, v, v.refusal)
 	}
 	switch {
 	case !pk.FixedHeader.Retain:
@@ -152,6 +144,12 @@ func (s *Server) published(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 		// mochi's topic is a piece of the packet it came in, which would be
 		// kept beside the payload.
 		pk.TopicName = strings.Clone(pk.TopicName)
+		if emptying {
+			break
+		}
+		if why := s.mayRetain(c, pk); why != "" {
+			return s.ignore(c, pk, v, why)
+		}
 	default:
 		// A command that is found later would be run later.
 		pk.FixedHeader.Retain = false
@@ -160,6 +158,19 @@ func (s *Server) published(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 		}
 	}
 	return pk, nil
+}
+
+// ignore refuses a PUBLISH.
+func (s *Server) ignore(c *conn, pk packets.Packet, v *verdict, why string) (packets.Packet, error) {
+	topic := pk.TopicName
+	if strings.HasPrefix(topic, shield+"$") {
+		topic = topic[len(shield):]
+	}
+	if c.verdicts.say(v) {
+		s.log.Warn().Str("client", c.client.ID).Str("topic", shorten(topic)).Str("why", why).Msg("message refused: acknowledged and ignored")
+	}
+	s.refused(c, Publishing, topic, why)
+	return pk, packets.CodeSuccessIgnore
 }
 
 func (s *Server) verdict(c *conn, topic string, emptying bool) *verdict {

@@ -48,6 +48,7 @@ type conn struct {
 	turn      bool         // it has the turn of its client id
 	finished  bool         // mochi ended the session, will and all
 	verdicts  verdicts
+	heldBy    string // see holder
 	subscribe uint16 // packet id of the SUBSCRIBE being processed
 	wishes    []wish // its filters, for the retained replay
 }

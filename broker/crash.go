@@ -81,7 +81,7 @@ func (s *Server) publishWill(cl *mqtt.Client) {
 	if s.stopping.Load() || !atomic.CompareAndSwapUint32(&cl.Properties.Will.Flag, 1, 0) {
 		return
 	}
-	will := cl.Properties.Will
+	will := s.lastWill(cl, cl.Properties.Will)
 	pk := packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: will.Retain, Qos: will.Qos},
 		TopicName:   will.TopicName,

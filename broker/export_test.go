@@ -62,7 +62,7 @@ func (s *Server) RetainAt(topic, payload string, created int64) {
 	pk := publishPacket(topic, []byte(payload), true, 0)
 	pk.Created = created
 	s.mqtt.Topics.RetainMessage(pk)
-	s.retained(topic)
+	s.retained(nil, topic)
 }
 
 // BreakStore closes the store's file under the server; repair opens it again.

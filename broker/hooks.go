@@ -85,8 +85,8 @@ func (h *hooks) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet
 }
 
 // OnWill is asked before a will is sent: wills.go.
-func (h *hooks) OnWill(_ *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
-	return h.s.lastWill(will), nil
+func (h *hooks) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
+	return h.s.lastWill(cl, will), nil
 }
 
 // Any goroutine: publishers', writers', mochi's own.
@@ -105,12 +105,12 @@ func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packe
 func (h *hooks) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) { h.s.dropped(cl, pk) }
 
 // OnRetainMessage tells that what is retained on a topic may have changed.
-func (h *hooks) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
-	h.s.retained(pk.TopicName)
+func (h *hooks) OnRetainMessage(cl *mqtt.Client, pk packets.Packet, _ int64) {
+	h.s.retained(connOf(cl), pk.TopicName)
 }
 
 // OnRetainedExpired tells that a message of MQTT 5 outlived its expiry.
-func (h *hooks) OnRetainedExpired(topic string) { h.s.retained(topic) }
+func (h *hooks) OnRetainedExpired(topic string) { h.s.retained(nil, topic) }
 
 // OnClientExpired comes before mochi drops a session of a client that is gone;
 // its subscriptions are not dropped with it.

@@ -69,6 +69,13 @@ type Options struct {
 	MaxPacket      int           // 1 MiB and 64 KiB for topic and properties
 	MaxLevels      int           // 32 levels in a topic or filter
 	MaxPending     int           // 4,096 messages waiting for one client
+
+	// How much may be retained. What a coordinator retains is not counted.
+	MaxRetained           int // 2,000 messages of one account; of clients without a login, of one address
+	MaxRetainedBytes      int // 16 MiB of the same: payloads, topics and properties
+	MaxRetainedInAll      int // 50,000 messages
+	MaxRetainedBytesInAll int // 256 MiB
+	MaxSubscriptions      int // 1,000 of one client
 }
 
 func (o Options) withDefaults() Options {
@@ -85,6 +92,11 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxPacket, topics.MaxPayload+64<<10)
 	orElse(&o.MaxLevels, 32)
 	orElse(&o.MaxPending, 4096)
+	orElse(&o.MaxRetained, 2000)
+	orElse(&o.MaxRetainedBytes, 16<<20)
+	orElse(&o.MaxRetainedInAll, 50_000)
+	orElse(&o.MaxRetainedBytesInAll, 256<<20)
+	orElse(&o.MaxSubscriptions, 1000)
 	return o
 }
 

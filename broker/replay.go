@@ -316,8 +316,10 @@ func (x *index) matching(filter string) []string {
 	return found
 }
 
-// retained follows every change of what is retained on a topic.
-func (s *Server) retained(topic string) {
+// retained follows every change of what is retained on a topic; by is whose
+// change it was, nil for the broker itself.
+func (s *Server) retained(by *conn, topic string) {
+	s.quota.settle(topic, by, s.mqtt.Topics.Retained.Get)
 	s.index.update(topic, func(t string) bool { _, ok := s.mqtt.Topics.Retained.Get(t); return ok })
 	if s.store != nil && s.opt.Rules.Durable(topic) {
 		s.store.touch(topic)

@@ -28,6 +28,7 @@ type Server struct {
 	takeover takeover
 	door     door
 	guesses  guesses
+	quota    quota
 
 	expulsions atomic.Int64  // calls of Expel
 	stopping   atomic.Bool   // no will is published any more
@@ -49,6 +50,7 @@ func Open(o Options) (*Server, error) {
 	o = o.withDefaults()
 	s := &Server{opt: o, log: o.Log, done: make(chan struct{}), conns: map[*conn]struct{}{}}
 	s.index.topics = map[string]struct{}{}
+	s.quota = newQuota(o)
 	s.close = sync.OnceValue(s.shutDown)
 	s.mqtt = mqtt.New(bounds(o, newLogBridge(o.Log)))
 	if err := s.mqtt.AddHook(&hooks{s: s}, nil); err != nil {
@@ -84,6 +86,7 @@ func (s *Server) load() error {
 		}
 		s.mqtt.Topics.RetainMessage(pk)
 		s.index.topics[pk.TopicName] = struct{}{}
+		s.quota.set(pk.TopicName, retention{bytes: weight(pk)})
 	}
 	atomic.StoreInt64(&s.mqtt.Info.Retained, int64(s.mqtt.Topics.Retained.Len()))
 	return nil

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -18,17 +19,26 @@ func (s *Server) subscribing(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 	}
 	c.subscribe, pk.PacketID = pk.PacketID, 0
 	refused := map[string]bool{}
+	has := cl.State.Subscriptions.Len()
 	c.wishes = c.wishes[:0]
 	for i := range pk.Filters {
 		sub := &pk.Filters[i]
-		if why := s.judgeFilter(c, sub.Filter); why != "" {
+		_, existed := cl.State.Subscriptions.Get(sub.Filter)
+		why := s.judgeFilter(c, sub.Filter)
+		switch {
+		case why != "" || existed:
+		case has >= s.opt.MaxSubscriptions:
+			why = fmt.Sprintf("a client may have no more than %d subscriptions", s.opt.MaxSubscriptions)
+		default:
+			has++
+		}
+		if why != "" {
 			refused[sub.Filter] = true
 			if c.verdicts.sayMore() {
 				s.log.Warn().Str("client", cl.ID).Str("filter", shorten(sub.Filter)).Str("why", why).Msg("subscription refused")
 			}
 			s.refused(c, Subscribing, sub.Filter, why)
 		}
-		_, existed := cl.State.Subscriptions.Get(sub.Filter)
 		c.wishes = append(c.wishes, newWish(*sub, existed))
 		sub.RetainHandling = neverReplay
 	}

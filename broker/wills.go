@@ -35,10 +35,21 @@ func (s *Server) checkWill(c *conn, cl *mqtt.Client, pk packets.Packet) (refusal
 
 // lastWill is asked by mochi before it sends a will. A planned shutdown sends
 // none: the house restarts its broker and is not lost. Without topic and
-// retain flag the will reaches nobody.
-func (s *Server) lastWill(will mqtt.Will) mqtt.Will {
+// retain flag the will reaches nobody. One that is too much to be retained is
+// sent all the same: who listens must know that a client was lost.
+func (s *Server) lastWill(cl *mqtt.Client, will mqtt.Will) mqtt.Will {
 	if s.stopping.Load() {
 		return mqtt.Will{}
+	}
+	c := connOf(cl)
+	if c == nil || !will.Retain || len(will.Payload) == 0 {
+		return will
+	}
+	pk := packets.Packet{TopicName: will.TopicName, Payload: will.Payload, Properties: packets.Properties{User: will.User}}
+	if why := s.mayRetain(c, pk); why != "" {
+		will.Retain = false
+		s.log.Warn().Str("client", cl.ID).Str("topic", shorten(will.TopicName)).Str("why", why).Msg("will is not retained")
+		s.refused(c, Publishing, will.TopicName, "its will is not retained: "+why)
 	}
 	return will
 }
