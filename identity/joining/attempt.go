@@ -185,10 +185,6 @@ func (d *Door) redeem(v visit, a attempt, request string) outcome {
 	if err != nil {
 		return d.unredeemed(v, a.node, a.id, err)
 	}
-	if err := d.invitations.admitted(a.picked.code, a.node); err != nil {
-		// The code is bound to this machine already: nothing but a list suffers.
-		d.o.Log.Warn().Err(err).Str("node", string(a.node)).Msg("who used a code was not noted")
-	}
 	d.joined(a.node, a.id, v.remote(), "with a code", again)
 	return outcome{Papers: papers}
 }
@@ -205,7 +201,13 @@ func (d *Door) admitWith(v visit, a attempt, request string) (p *papers, again b
 	if before != "" && !d.belongs(before, a.id) { // forgotten since: the code does not bring it back
 		return nil, false, &errUsed{before}
 	}
-	return d.admit(a.node, a.id, request, true)
+	p, again, err = d.admit(a.node, a.id, request, true)
+	if err != nil && before == "" && !d.belongs(a.node, a.id) {
+		if err := d.invitations.release(a.picked.code); err != nil {
+			d.o.Log.Warn().Err(err).Str("node", string(a.node)).Msg("a code is spent, though its machine did not come in")
+		}
+	}
+	return p, again, err
 }
 
 // unredeemed is the outcome for a machine that was not admitted; it is told.

@@ -47,7 +47,8 @@ type Invitation struct {
 	// the code; only that may use it again. Empty: unused.
 	ID  topics.MachineID `json:"id,omitempty"`
 	Key string           `json:"key,omitempty"`
-	// Node is the name it came in under. Empty: it was not admitted (yet).
+	// Node is the name it came in under, written before it is admitted. Empty: it
+	// was not admitted.
 	Node topics.Node `json:"node,omitempty"`
 }
 
@@ -222,8 +223,10 @@ func (e *errUsed) Error() string {
 
 var errEnded = errors.New("the code has ended meanwhile")
 
-// bind gives a code to the machine that proved to have it, for good. It returns
-// the node that the code brought in before, if any.
+// bind gives a code to the machine that proved to have it, for good, and notes
+// the name that it comes in under, before it does: a code of which that could
+// not be noted would bring it back after it was forgotten. It returns the node
+// that the code brought in before, if any.
 func (dir invitations) bind(code Code, now time.Time, node topics.Node, id topics.MachineID, key string) (before topics.Node, err error) {
 	err = dir.change(func(all []Invitation) ([]Invitation, error) {
 		at := slices.IndexFunc(all, func(i Invitation) bool { return i.Code == code })
@@ -237,18 +240,19 @@ func (dir invitations) bind(code Code, now time.Time, node topics.Node, id topic
 		if i.ID != id || i.Key != key || i.Node != "" && i.Node != node {
 			return nil, &errUsed{i.Node}
 		}
-		before = i.Node
+		before, i.Node = i.Node, node
 		return all, nil
 	})
 	return before, err
 }
 
-// admitted notes which node a code brought in.
-func (dir invitations) admitted(code Code, node topics.Node) error {
+// release notes that the machine that has a code was not admitted: it may try
+// again, under another name too.
+func (dir invitations) release(code Code) error {
 	return dir.change(func(all []Invitation) ([]Invitation, error) {
 		for i := range all {
 			if all[i].Code == code {
-				all[i].Node = node
+				all[i].Node = ""
 			}
 		}
 		return all, nil

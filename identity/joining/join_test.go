@@ -111,6 +111,33 @@ func TestACodeDoesNotBringBackWhoWasForgotten(t *testing.T) {
 	}
 }
 
+// TestACodeDoesNotOutliveForgettingOnAFullDisk holds that a code does not bring
+// a machine back because nothing could be written when it came in.
+func TestACodeDoesNotOutliveForgettingOnAFullDisk(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	o := machine(t, l, "pi2", l.invite(t))
+	lock := filepath.Join(l.dir, "invitations.lock")
+	asked := 0
+	l.change = func(*joining.Handout) {
+		if asked++; asked == 3 { // at the admission, after hello and start
+			if err := errors.Join(os.Remove(lock), os.Mkdir(lock, 0o700)); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := join(t, o); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(lock), l.house.Forget("pi2")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := join(t, o)
+	wants(t, err, joining.Used)
+	if nodes := l.nodes(); len(nodes) > 0 {
+		t.Errorf("it is back: %v", nodes)
+	}
+}
+
 func known(h *identity.House, user, password string) bool {
 	_, err := h.Password(user, password)
 	return err == nil
