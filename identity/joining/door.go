@@ -3,6 +3,7 @@ package joining
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -68,8 +69,9 @@ type Door struct {
 
 	admitting sync.Mutex // held from looking who is in until another is
 
-	mu       sync.Mutex // guards what follows
-	limits   limits
+	mu       sync.Mutex           // guards what follows
+	limits   limits[netip.Prefix] // of strangers
+	members  limits[string]       // that renew, by topics.Account.Name: a key is changed in no time
 	attempts sessions[attempt]
 	window   window
 }
@@ -172,7 +174,7 @@ func (d *Door) hello(visit, helloQuestion) (helloAnswer, error) {
 // let counts a try against the limits.
 func (d *Door) let(v visit, node topics.Node, id topics.MachineID) error {
 	d.mu.Lock()
-	wait := d.limits.take(v.address, v.now)
+	wait := d.limits.take(networkOf(v.address), v.now)
 	d.mu.Unlock()
 	if wait > 0 {
 		return &refusal{Why: Busy, wait: wait, node: node, id: id}

@@ -199,6 +199,38 @@ func TestRenewing(t *testing.T) {
 	})
 }
 
+// TestStrangersKeepNoMemberFromRenewing holds that who floods the door, from the
+// member's own address too, does not make its certificate run out; and that a
+// member cannot flood it either.
+func TestStrangersKeepNoMemberFromRenewing(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	m, err := join(t, machine(t, l, "pi2", l.invite(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := join(t, machine(t, l, "pi3", l.invite(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		remote := fmt.Sprintf("127.0.0.%d:5", 1+i%5)
+		post(l.door, "/renew", remote, `{"v":1,"request":""}`)
+	}
+	if _, err := join(t, machine(t, l, "pi4", l.invite(t))); err == nil {
+		t.Fatal("the strangers' limits are not used up: this test looks at nothing")
+	}
+	for range 10 {
+		if _, err := joining.Renew(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = joining.Renew(t.Context(), m)
+	wants(t, err, joining.Busy)
+	if _, err := joining.Renew(t.Context(), other); err != nil {
+		t.Errorf("another member: %v", err)
+	}
+}
+
 // post sends a body past the network.
 func post(d *joining.Door, path, remote, body string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))

@@ -6,20 +6,20 @@ import (
 )
 
 // What a door has time for: some tries at once, then one each interval, for
-// each address and for all together. An address is an IPv6 network of 64 bits,
-// since who has one address there has them all.
+// each address (of members: for each of them) and for all together. An address
+// is an IPv6 network of 64 bits, since who has one address there has them all.
 const (
-	burstOfOne    = 10
-	oneEach       = 6 * time.Second
-	burstOfAll    = 30
-	allEach       = time.Second
-	mostAddresses = 256 // kept in mind before those at rest are forgotten
+	burstOfOne = 10
+	oneEach    = 6 * time.Second
+	burstOfAll = 30
+	allEach    = time.Second
+	mostKept   = 256 // kept in mind before those at rest are forgotten
 )
 
-// limits count tries. The zero value has not seen any.
-type limits struct {
+// limits count tries of whoever K tells apart. The zero value has not seen any.
+type limits[K comparable] struct {
 	all bucket
-	of  map[netip.Prefix]*bucket
+	of  map[K]*bucket
 }
 
 // bucket is how many tries were made too early, at a time: none in the zero value.
@@ -28,11 +28,10 @@ type bucket struct {
 	at   time.Time
 }
 
-// take counts a try of an address. If it is one too many it is not counted, and
+// take counts a try. If it is one too many it is not counted, and
 // the return value is how long to wait.
-func (l *limits) take(from netip.Addr, now time.Time) (wait time.Duration) {
-	network := networkOf(from)
-	one := l.of[network]
+func (l *limits[K]) take(from K, now time.Time) (wait time.Duration) {
+	one := l.of[from]
 	if one == nil {
 		one = &bucket{}
 	}
@@ -45,12 +44,12 @@ func (l *limits) take(from netip.Addr, now time.Time) (wait time.Duration) {
 	one.used++
 	l.all.used++
 	if l.of == nil {
-		l.of = make(map[netip.Prefix]*bucket)
+		l.of = make(map[K]*bucket)
 	}
-	if len(l.of) >= mostAddresses {
+	if len(l.of) >= mostKept {
 		l.forget(now)
 	}
-	l.of[network] = one // at most burstOfAll and one each second: forget keeps few
+	l.of[from] = one // at most burstOfAll and one each second: forget keeps few
 	return 0
 }
 
@@ -66,10 +65,10 @@ func (b *bucket) wait(now time.Time, burst float64, each time.Duration) time.Dur
 	return 0
 }
 
-func (l *limits) forget(now time.Time) {
-	for network, b := range l.of {
+func (l *limits[K]) forget(now time.Time) {
+	for from, b := range l.of {
 		if b.wait(now, burstOfOne, oneEach); b.used == 0 {
-			delete(l.of, network)
+			delete(l.of, from)
 		}
 	}
 }
