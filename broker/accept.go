@@ -61,8 +61,11 @@ type door struct {
 	open atomic.Int64
 	full atomic.Bool // it was said that the limit is reached
 
+	strangers strangers
+
 	refused seldom // clients that were turned away
 	garbled seldom // clients that spoke something else, or TLS without success
+	crowded seldom // connections of which too many were not let in yet
 }
 
 // seldom lets one line in ten seconds into the log of what anybody can repeat
@@ -130,8 +133,19 @@ func (s *Server) accept(ctx context.Context, e entrance) {
 // letIn serves a connection, unless there are too many. Those that are still
 // at their TLS handshake count.
 func (s *Server) letIn(c net.Conn, secure *tls.Config) {
+	known, ok := s.door.strangers.enter(c.RemoteAddr())
+	if !ok {
+		remote := c.RemoteAddr()
+		_ = c.Close()
+		if unsaid, say := s.door.crowded.say(time.Now()); say {
+			s.log.Warn().Stringer("remote", remote).Int64("unsaid", unsaid).
+				Msg("too many connections that have not logged in, new ones are turned away")
+		}
+		return
+	}
 	if s.door.open.Add(1) > int64(s.opt.MaxConnections) {
 		s.door.open.Add(-1)
+		known()
 		_ = c.Close()
 		if !s.door.full.Swap(true) {
 			s.log.Warn().Int("connections", s.opt.MaxConnections).Msg("too many connections, new ones are turned away")
@@ -148,7 +162,8 @@ func (s *Server) letIn(c net.Conn, secure *tls.Config) {
 		kind, c = "tls", tls.Server(c, secure)
 	}
 	n := newConn(c, kind, s.opt)
-	left := func() { s.door.open.Add(-1); s.door.full.Store(false) }
+	n.known = known
+	left := func() { known(); s.door.open.Add(-1); s.door.full.Store(false) }
 	if !s.serve(n, left) {
 		left()
 		_ = n.Close()

@@ -240,7 +240,9 @@ func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	}
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
-		pk.ReasonCode = connackCode(c, pk)
+		if pk.ReasonCode = connackCode(c, pk); pk.ReasonCode == packets.CodeSuccess.Code {
+			c.known()
+		}
 	case packets.Suback:
 		pk.PacketID = c.subscribe
 	case packets.Publish:

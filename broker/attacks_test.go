@@ -287,8 +287,8 @@ func TestRightPasswordsAreNotSlowedDown(t *testing.T) {
 func TestManyGuessesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := ours()
-		d := lan(t, h, nil)
 		const n = 200
+		d := lan(t, h, func(o *broker.Options) { o.MaxStrangers = n })
 		ended := make(chan byte, n)
 		for i := range n {
 			go func() {

@@ -24,6 +24,7 @@ type conn struct {
 	writeTimeout time.Duration
 	listener     string // what mochi calls its listener
 	inside       bool   // a pipe
+	known        func() // called when it is let in; see strangers
 
 	// Set at CONNECT under Server.mu, and fixed once mochi knows the client.
 	who     []topics.Identity // all that the client may be; empty: it may not come in
@@ -59,6 +60,7 @@ func newConn(c net.Conn, listener string, o Options) *conn {
 		raw:          c,
 		listener:     listener,
 		writeTimeout: o.WriteTimeout,
+		known:        func() {},
 		closed:       make(chan struct{}),
 		ended:        make(chan struct{}),
 	}

@@ -111,7 +111,7 @@ func subnet(a net.Addr) netip.Prefix {
 	}
 	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
 	bits := ip.BitLen()
-	if ip.Is6() {
+	if ip.Is6() && !ip.IsLoopback() {
 		bits = 64
 	}
 	p, _ := ip.Prefix(bits)

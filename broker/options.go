@@ -65,7 +65,8 @@ type Options struct {
 	TakeoverWait   time.Duration // 5 s: for the end of an older session with the same client id
 	MaxKeepAlive   time.Duration // 1 h: longer ones, and none, become this
 	SessionExpiry  time.Duration // 2 h: how long a session is kept for a client that is gone
-	MaxConnections int           // 1,000 over all listeners; pipes are not counted
+	MaxConnections int           // 1,000 over all listeners; pipes are not counted. Half is kept for clients that are let in: those that are not yet have a quarter if they are on this machine, and a quarter if they are not
+	MaxStrangers   int           // 32 of one address (IPv6: of one /64) that are not let in yet; those on this machine have MaxConnections alone
 	MaxPacket      int           // 1 MiB and 64 KiB for topic and properties
 	MaxLevels      int           // 32 levels in a topic or filter
 	MaxPending     int           // 4,096 messages waiting for one client
@@ -89,6 +90,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxKeepAlive, time.Hour)
 	orElse(&o.SessionExpiry, 2*time.Hour)
 	orElse(&o.MaxConnections, 1000)
+	orElse(&o.MaxStrangers, 32)
 	orElse(&o.MaxPacket, topics.MaxPayload+64<<10)
 	orElse(&o.MaxLevels, 32)
 	orElse(&o.MaxPending, 4096)
