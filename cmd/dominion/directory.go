@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -96,25 +97,46 @@ func copyDirectory(from, to string) error {
 	if inside, err := filepath.Rel(from, services); err == nil && filepath.IsLocal(inside) {
 		return fmt.Errorf("%s is within %s, which cannot be copied into itself", services, from)
 	}
-	info, err := os.Stat(services)
-	if err != nil {
-		return err
-	}
-	temporary, err := os.MkdirTemp(services, ".adding-*") // no service's name: the agent passes it by
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(temporary)
-	copied := filepath.Join(temporary, filepath.Base(to))
-	if err := copyTree(from, copied, info); err != nil {
-		return err
-	}
-	return os.Rename(copied, to)
+	return copyInto(from, services, filepath.Base(to))
 }
 
-// copyTree copies directories, files and links; owner is like's, as far as
-// this user may give things away.
-func copyTree(from, to string, like fs.FileInfo) error {
+// copyInto copies a directory into another under a name. The one it goes into
+// may be another user's, who must not lead root elsewhere meanwhile: all is done
+// below opened directories.
+func copyInto(from, services, name string) error {
+	into, err := os.OpenRoot(services)
+	if err != nil {
+		return err
+	}
+	defer into.Close()
+	like, err := into.Stat(".")
+	if err != nil {
+		return err
+	}
+	temporary := ".adding-" + rand.Text() // no service's name: the agent passes it by
+	if err := into.Mkdir(temporary, 0o700); err != nil {
+		return err
+	}
+	defer into.RemoveAll(temporary)
+	inside, err := into.OpenRoot(temporary)
+	if err != nil {
+		return err
+	}
+	defer inside.Close()
+	if opened, err := inside.Stat("."); err != nil {
+		return err
+	} else if made, err := into.Lstat(temporary); err != nil || !os.SameFile(opened, made) {
+		return fmt.Errorf("%s is being changed by somebody else", services)
+	}
+	if err := copyTree(from, inside, name, like); err != nil {
+		return err
+	}
+	return into.Rename(filepath.Join(temporary, name), name)
+}
+
+// copyTree copies directories, files and links below a directory, under a
+// name; their owner is like's, as far as this user may give things away.
+func copyTree(from string, into *os.Root, name string, like fs.FileInfo) error {
 	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -126,44 +148,44 @@ func copyTree(from, to string, like fs.FileInfo) error {
 		if err != nil {
 			return err
 		}
-		target := filepath.Join(to, relative)
-		if err := copyOne(path, target, e); err != nil {
+		target := filepath.Join(name, relative)
+		if err := copyOne(path, into, target, e); err != nil {
 			return err
 		}
 		if owner, ok := like.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
-			return os.Lchown(target, int(owner.Uid), int(owner.Gid))
+			return into.Lchown(target, int(owner.Uid), int(owner.Gid))
 		}
 		return nil
 	})
 }
 
-func copyOne(path, target string, e fs.DirEntry) error {
+func copyOne(path string, into *os.Root, target string, e fs.DirEntry) error {
 	info, err := e.Info()
 	if err != nil {
 		return err
 	}
 	switch {
 	case e.IsDir():
-		return os.Mkdir(target, info.Mode().Perm()|0o700)
+		return into.Mkdir(target, info.Mode().Perm()|0o700)
 	case info.Mode().IsRegular():
-		return copyFile(path, target, info.Mode().Perm())
+		return copyFile(path, into, target, info.Mode().Perm())
 	case info.Mode()&fs.ModeSymlink != 0:
 		link, err := os.Readlink(path)
 		if err != nil {
 			return err
 		}
-		return os.Symlink(link, target)
+		return into.Symlink(link, target)
 	}
 	return fmt.Errorf("%s is neither file nor directory, and cannot be copied", path)
 }
 
-func copyFile(path, target string, mode fs.FileMode) error {
+func copyFile(path string, into *os.Root, target string, mode fs.FileMode) error {
 	in, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	out, err := into.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -439,5 +440,35 @@ func TestPlace(t *testing.T) {
 		if got, err := install.Place(executable); err != nil || got != want {
 			t.Errorf("%s is started from %s, %v; want %s", executable, got, err, want)
 		}
+	}
+}
+
+// The leader's user owns the directory above the agent's state.
+func TestInstallFollowsNoLinkInPlaceOfAState(t *testing.T) {
+	p := newPi(t)
+	victim := filepath.Join(p.machine.Files, "victim")
+	if err := os.Mkdir(victim, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p.write("/victim/shadow", "secret")
+	state := filepath.Join(p.machine.Files, "var/lib/dominion")
+	if err := os.MkdirAll(state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../../../victim", filepath.Join(state, "domain")); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(state, 990, 980); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := agent()
+	o.Out = io.Discard
+	if err := p.machine.Install(t.Context(), o); err == nil {
+		t.Error("a link was taken for the state")
+	}
+	if p.given["/victim"] != "" || p.given["/victim/shadow"] != "" || p.mode("/victim") != "drwxr-xr-x" {
+		t.Errorf("what it leads to was changed: %v, %s", p.given, p.mode("/victim"))
 	}
 }

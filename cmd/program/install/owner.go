@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"dominion/cmd/program"
 	"dominion/cmd/program/unit"
@@ -92,13 +93,7 @@ func (m machine) putDirectories(o Options, u owner) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(m.path(state)), 0o755); err != nil {
-		return err
-	}
-	if err := os.Mkdir(m.path(state), mode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if err := os.Chmod(m.path(state), mode); err != nil {
+	if err := m.putState(state, mode); err != nil {
 		return err
 	}
 	for _, dir := range append([]string{state}, o.Part.Writes...) {
@@ -115,6 +110,84 @@ func (m machine) putDirectories(o Options, u owner) error {
 		}
 	}
 	return nil
+}
+
+// putState makes the part's directory with its mode.
+func (m machine) putState(state string, mode os.FileMode) error {
+	above, err := m.openTree(filepath.Dir(state), 0o755)
+	if err != nil {
+		return err
+	}
+	defer above.Close()
+	dir, err := within(above, filepath.Base(state), mode) // also where above is root's: nobody links a state
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Chmod(".", mode)
+}
+
+// openTree opens a directory, and makes what is missing. Where a directory on
+// the way is not root's, its user could lead root elsewhere: from there on it
+// goes level by level, and a symbolic link is refused.
+func (m machine) openTree(dir string, mode os.FileMode) (*os.Root, error) {
+	path, levels := m.files, strings.Split(strings.Trim(dir, "/"), "/")
+	for len(levels) > 0 && rootOwns(path) {
+		next := filepath.Join(path, levels[0])
+		if err := os.Mkdir(next, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		var err error
+		if path, err = filepath.EvalSymlinks(next); err != nil {
+			return nil, err
+		}
+		levels = levels[1:]
+	}
+	root, err := os.OpenRoot(path)
+	for _, level := range levels {
+		if err != nil {
+			break
+		}
+		above := root
+		root, err = within(above, level, mode)
+		above.Close()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	return root, nil
+}
+
+func rootOwns(dir string) bool {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && owner.Uid == 0
+}
+
+// within opens a directory within another, made if there is none.
+func within(above *os.Root, name string, mode os.FileMode) (*os.Root, error) {
+	if err := above.Mkdir(name, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	below, err := above.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := below.Stat(".")
+	if err == nil {
+		var named fs.FileInfo
+		if named, err = above.Lstat(name); err == nil && !os.SameFile(opened, named) {
+			err = fmt.Errorf("%s is a symbolic link (put a directory there)", name)
+		}
+	}
+	if err != nil {
+		below.Close()
+		return nil, err
+	}
+	return below, nil
 }
 
 // putServices makes the directory of services, for the agent's user: what is
@@ -143,10 +216,10 @@ func (m machine) giveFile(path string, uid, gid int) error {
 // part's. It works below an opened directory, so that no symbolic link that
 // its user makes meanwhile leads it elsewhere.
 func (m machine) giveTree(dir string, part unit.Part, u owner) error {
-	root, err := os.OpenRoot(m.path(dir))
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(m.path(dir)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	root, err := m.openTree(dir, 0o755)
 	if err != nil {
 		return err
 	}
