@@ -269,6 +269,58 @@ func TestAThousandWrongPasswords(t *testing.T) {
 	}
 }
 
+// A client with a wrong password, that tries it again and again, keeps no other
+// user of its machine out.
+func TestOneUsersWrongPasswordIsNotAnothers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ours()
+		d := lan(t, h, nil)
+		began := time.Now()
+		for i := range 300 {
+			try(t, d.plain.dial(elsewhere), "wrong", as("attic.lamp", "old")).gone()
+			if i%10 == 0 {
+				at := time.Now()
+				join(t, d.plain.dial(elsewhere), "right", as("ann", "right")).disconnect()
+				if waited := time.Since(at); waited != 0 {
+					t.Fatalf("after %d wrong passwords of another user, a right login waited %v", i+1, waited)
+				}
+			}
+		}
+		if most := 30 + 10 + int(time.Since(began)/(2*time.Second)) + 1; h.tries() > most {
+			t.Errorf("%d passwords were looked at, want at most %d", h.tries(), most)
+		}
+	})
+}
+
+// Who tries many user names is slowed down as well, and what is remembered of
+// them is bounded.
+func TestGuessesOfManyUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := ours()
+		d := lan(t, h, nil)
+		began := time.Now()
+		for i := range 2000 {
+			try(t, d.plain.dial(elsewhere), "guesser", as(fmt.Sprint("user", i), "guess")).gone()
+		}
+		took := time.Since(began)
+		if most := 100 + int(took/(200*time.Millisecond)) + 1; h.tries() > most {
+			t.Errorf("%d passwords were looked at in %v, want at most %d", h.tries(), took, most)
+		}
+		if took < 6*time.Minute {
+			t.Errorf("2000 guesses took %v", took)
+		}
+		if n := d.Guessers(); n > 1024 {
+			t.Errorf("%d are remembered", n)
+		}
+		at := time.Now()
+		join(t, d.plain.dial("192.168.1.7"), "elsewhere", as("ann", "right"))
+		if waited := time.Since(at); waited != 0 {
+			t.Errorf("a right login from elsewhere waited %v", waited)
+		}
+		join(t, d.plain.dial(elsewhere), "remembers", as("ann", "right"))
+	})
+}
+
 // Right passwords cost nothing, however many.
 func TestRightPasswordsAreNotSlowedDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

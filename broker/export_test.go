@@ -19,11 +19,12 @@ func (s *Server) AddListener(l net.Listener, secure *tls.Config) {
 // Clients is how many sessions mochi knows.
 func (s *Server) Clients() int { return s.mqtt.Clients.Len() }
 
-// Guessers is how many addresses are remembered for their wrong passwords.
+// Guessers is how many addresses, or user names from one, are remembered for
+// wrong passwords.
 func (s *Server) Guessers() int {
 	s.guesses.mu.Lock()
 	defer s.guesses.mu.Unlock()
-	return len(s.guesses.of)
+	return max(len(s.guesses.addresses.of), len(s.guesses.logins.of))
 }
 
 // Inject publishes as the broker itself does, past the access rules.

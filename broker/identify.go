@@ -130,14 +130,14 @@ func (s *Server) byCertificate(l login) (topics.Account, *denial) {
 
 func (s *Server) byPassword(c *conn, l login) (topics.Account, *denial) {
 	remote := subnet(c.RemoteAddr())
-	if !s.guesses.wait(remote, c.closed, s.done) {
-		return topics.Account{}, &denial{"too many wrong passwords came from its address: it may try again in a few seconds", packets.ErrConnectionRateExceeded}
+	if !s.guesses.wait(remote, l.user, c.closed, s.done) {
+		return topics.Account{}, &denial{"too many wrong passwords came from its address, of this user or of many: it may try again in a few seconds", packets.ErrConnectionRateExceeded}
 	}
 	account, err := s.opt.Accounts.Password(l.user, l.password)
 	if err != nil {
 		return account, &denial{"login refused: " + err.Error(), packets.ErrBadUsernameOrPassword}
 	}
-	s.guesses.right(remote)
+	s.guesses.right(remote, l.user)
 	return account, nil
 }
 

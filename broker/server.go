@@ -51,6 +51,7 @@ func Open(o Options) (*Server, error) {
 	s := &Server{opt: o, log: o.Log, done: make(chan struct{}), conns: map[*conn]struct{}{}}
 	s.index.topics = map[string]struct{}{}
 	s.quota = newQuota(o)
+	s.guesses = newGuesses()
 	s.door.strangers = newStrangers(o)
 	s.close = sync.OnceValue(s.shutDown)
 	s.mqtt = mqtt.New(bounds(o, newLogBridge(o.Log)))
