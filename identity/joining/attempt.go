@@ -124,6 +124,7 @@ func (d *Door) takeAttempt(v visit, session string) (attempt, error) {
 	if !ok {
 		return a, &refusal{Why: Stale}
 	}
+	*v.paid = true
 	return a, nil
 }
 
@@ -229,11 +230,9 @@ func (d *Door) unredeemed(v visit, node topics.Node, id topics.MachineID, err er
 	case errors.Is(err, errEnded):
 		o = outcome{Why: WrongCode}
 		r = &refusal{Why: WrongCode, text: "was too late: its code has ended meanwhile", next: "dominion invite"}
-	case r.Why == LeaderDisk || r.Why == LeaderFault:
-		d.o.Log.Error().Err(err).Str("node", string(node)).Msg("joining went wrong")
 	}
 	r.node, r.id = node, id
-	d.tell(r.happening(v.remote()))
+	d.tellRefusal(v, r)
 	return o
 }
 

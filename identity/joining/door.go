@@ -44,6 +44,7 @@ type Happening struct {
 	Text   string // a sentence
 	Next   string // what to type, if anything
 	Words  string // of Asks: the four words
+	Times  int    // of Refused: how many like it this stands for, itself included
 }
 
 // DoorOptions are what a Door needs; all but Now and Log must be given.
@@ -54,7 +55,7 @@ type DoorOptions struct {
 	// Handout is asked at each admission.
 	Handout func() (Handout, error)
 	// Tell is called for each happening, from any goroutine; it must not block.
-	// A flood of guesses is told one by one: the caller throttles.
+	// Of refusals of an address for the same reason, one a minute is told.
 	Tell func(Happening)
 	Now  func() time.Time // nil: time.Now
 	Log  zerolog.Logger
@@ -72,6 +73,7 @@ type Door struct {
 	mu       sync.Mutex           // guards what follows
 	limits   limits[netip.Prefix] // of strangers
 	members  limits[string]       // that renew, by topics.Account.Name: a key is changed in no time
+	offences offences
 	attempts sessions[attempt]
 	window   window
 }
@@ -173,6 +175,7 @@ func (d *Door) hello(visit, helloQuestion) (helloAnswer, error) {
 
 // let counts a try against the limits.
 func (d *Door) let(v visit, node topics.Node, id topics.MachineID) error {
+	*v.paid = true
 	d.mu.Lock()
 	wait := d.limits.take(networkOf(v.address), v.now)
 	d.mu.Unlock()

@@ -233,7 +233,11 @@ func TestStrangersKeepNoMemberFromRenewing(t *testing.T) {
 
 // post sends a body past the network.
 func post(d *joining.Door, path, remote, body string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	return send(d, http.MethodPost, path, remote, body)
+}
+
+func send(d *joining.Door, method, path, remote, body string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.RemoteAddr = remote
 	w := httptest.NewRecorder()
 	d.ServeHTTP(w, r)
@@ -284,6 +288,90 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestEveryRefusalCosts holds that nobody is refused as often as he likes, or
+// has it told as often.
+func TestEveryRefusalCosts(t *testing.T) {
+	for name, tt := range map[string]struct {
+		method, path, body string
+		status             int
+		why                joining.Why // that is told; "": nothing is
+	}{
+		"a proof of nothing":   {http.MethodPost, "/join/prove", `{"v":1,"session":"x"}`, http.StatusGone, joining.Stale},
+		"an end of nothing":    {http.MethodPost, "/join/finish", `{"v":1,"session":"x"}`, http.StatusGone, joining.Stale},
+		"waiting for nothing":  {http.MethodPost, "/join/wait", `{"v":1,"session":"x"}`, http.StatusGone, joining.Stale},
+		"revealing nothing":    {http.MethodPost, "/join/reveal", `{"v":1,"session":"x"}`, http.StatusGone, joining.Stale},
+		"what cannot be read":  {http.MethodPost, "/join/start", `{`, http.StatusBadRequest, joining.BadRequest},
+		"a name that is none":  {http.MethodPost, "/join/ask", `{"v":1,"node":"../x","id":"x"}`, http.StatusBadRequest, joining.BadRequest},
+		"more than a message":  {http.MethodPost, "/join/hello", strings.Repeat(" ", 17<<10), http.StatusBadRequest, joining.BadRequest},
+		"another version":      {http.MethodPost, "/join/hello", `{"v":2}`, http.StatusBadRequest, joining.OtherVersion},
+		"a stranger's renewal": {http.MethodPost, "/renew", `{"v":1,"request":""}`, http.StatusForbidden, joining.Stranger},
+		"another path":         {http.MethodPost, "/join/other", "", http.StatusNotFound, ""},
+		"a browser":            {http.MethodGet, "/join/hello", "", http.StatusMethodNotAllowed, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLeader(t, "7f3a9c", "Birkenweg")
+			counts := map[int]int{}
+			for range 1000 {
+				counts[send(l.door, tt.method, tt.path, "192.168.1.9:5", tt.body).Code]++
+			}
+			if diff := cmp.Diff(map[int]int{tt.status: 10, http.StatusTooManyRequests: 990}, counts); diff != "" {
+				t.Errorf("answers (-want +got):\n%s", diff)
+			}
+			told := map[joining.Why]int{}
+			for _, h := range l.all() {
+				told[h.Why]++
+			}
+			want := map[joining.Why]int{joining.Busy: 1}
+			if tt.why != "" {
+				want[tt.why] = 1
+			}
+			if diff := cmp.Diff(want, told); diff != "" {
+				t.Errorf("told (-want +got):\n%s", diff)
+			}
+			if res := post(l.door, "/join/hello", "192.168.1.9:5", `{"v":1}`); res.Code != http.StatusOK {
+				t.Errorf("who waits there too gets %d", res.Code)
+			}
+		})
+	}
+}
+
+func TestAFloodIsToldOnceAMinute(t *testing.T) {
+	const stale = `{"v":1,"session":"x"}`
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	for range 1000 {
+		post(l.door, "/join/prove", "192.168.1.9:5", stale)
+	}
+	l.clock.add(59 * time.Second)
+	post(l.door, "/join/prove", "192.168.1.9:5", stale)
+	if n := l.happenings(joining.Refused, joining.Stale); n != 1 {
+		t.Errorf("told %d times within a minute", n)
+	}
+	l.clock.add(time.Second)
+	post(l.door, "/join/prove", "192.168.1.9:5", stale)
+	if h := l.last(); h.Why != joining.Stale || h.Times != 11 || !strings.Contains(h.Text, "11 times") {
+		t.Errorf("told: %+v", h)
+	}
+	post(l.door, "/join/prove", "192.168.1.10:5", stale)
+	if h := l.last(); h.Remote != "192.168.1.10" || h.Times != 1 || strings.Contains(h.Text, "times") {
+		t.Errorf("another address: %+v", h)
+	}
+
+	before := len(l.all())
+	for i := range 1000 {
+		for range 2 {
+			post(l.door, "/join/prove", fmt.Sprintf("[fd00:0:0:%x::1]:1", i), stale)
+		}
+	}
+	if told := len(l.all()) - before; told > 256 {
+		t.Errorf("of many networks, %d refusals were told", told)
+	}
+	l.clock.add(time.Minute)
+	post(l.door, "/join/prove", "192.168.1.11:5", stale)
+	if h := l.last(); h.Remote != "192.168.1.11" {
+		t.Errorf("after many networks: %+v", h)
+	}
+}
+
 func TestWhoIsBusySaysUntilWhen(t *testing.T) {
 	l := newLeader(t, "7f3a9c", "Birkenweg")
 	l.invite(t)
@@ -323,6 +411,7 @@ func TestWhatTheDoorDoesNotRead(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
+			l.clock.add(time.Minute)
 			res := post(l.door, tt.path, "192.168.1.9:5", tt.body)
 			if res.Code != tt.status || !strings.Contains(res.Body.String(), fmt.Sprintf(`"why":%q`, tt.why)) {
 				t.Errorf("%d %s", res.Code, res.Body)
@@ -332,6 +421,7 @@ func TestWhatTheDoorDoesNotRead(t *testing.T) {
 			}
 		})
 	}
+	l.clock.add(time.Minute)
 	get := httptest.NewRecorder()
 	l.door.ServeHTTP(get, httptest.NewRequest(http.MethodGet, "/join/hello", nil))
 	if get.Code != http.StatusMethodNotAllowed || !strings.Contains(get.Body.String(), "domain join") {
@@ -471,9 +561,9 @@ func FuzzHandlers(f *testing.F) {
 		House: house, Dir: root, Now: now.Now, Log: zerolog.Nop(), Tell: func(joining.Happening) {},
 		Handout: func() (joining.Handout, error) { return joining.Handout{House: "7f3a9c", Name: "Birkenweg"}, nil },
 	})
-	d.Window(1000 * time.Hour)
 	f.Fuzz(func(t *testing.T, which uint8, body string) {
-		now.add(time.Second) // within the limits
+		now.add(15 * time.Second) // within the limits
+		d.Window(time.Hour)
 		session := firstSession(d)
 		if which%2 == 1 {
 			body = strings.ReplaceAll(body, `"x"`, `"`+session+`"`)

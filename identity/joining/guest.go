@@ -115,6 +115,7 @@ func (d *Door) reveal(v visit, q revealQuestion) (revealAnswer, error) {
 	if !ok {
 		return revealAnswer{}, &refusal{Why: Stale}
 	}
+	*v.paid = true
 	g, err := a.guest(v, q)
 	if err != nil {
 		return revealAnswer{}, &refusal{Why: BadRequest, node: a.node, id: a.id, err: err}

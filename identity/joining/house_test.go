@@ -115,7 +115,7 @@ func (l *leader) nodes() []string {
 	return names
 }
 
-// happenings counts what was told, and forgets it.
+// happenings counts what was told.
 func (l *leader) happenings(what string, why joining.Why) (count int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,6 +125,12 @@ func (l *leader) happenings(what string, why joining.Why) (count int) {
 		}
 	}
 	return count
+}
+
+func (l *leader) all() []joining.Happening {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.told)
 }
 
 func (l *leader) last() joining.Happening {

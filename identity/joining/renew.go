@@ -19,6 +19,7 @@ func (d *Door) renew(v visit, q renewQuestion) (renewAnswer, error) {
 	d.mu.Lock()
 	wait := d.members.take(member.Name, v.now)
 	d.mu.Unlock()
+	*v.paid = true
 	if wait > 0 {
 		return renewAnswer{}, &refusal{Why: Busy, wait: wait, node: topics.Node(member.Who.Name)}
 	}

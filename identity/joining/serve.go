@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
@@ -40,6 +39,7 @@ type visit struct {
 	address netip.Addr
 	leaf    *x509.Certificate // of the client, if it showed one
 	now     time.Time
+	paid    *bool // it, or what began its conversation, was counted by the limits
 }
 
 func (v visit) remote() string {
@@ -86,19 +86,14 @@ func (r *refusal) Error() string {
 }
 
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	answer, ok := d.routes[r.URL.Path]
-	if !ok {
-		http.NotFound(w, r)
-		return
-	}
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		http.Error(w, "machines join here: domain join CODE", http.StatusMethodNotAllowed)
-		return
-	}
-	v := visit{address: addressOf(r.RemoteAddr), now: d.o.Now()}
+	v := visit{address: addressOf(r.RemoteAddr), now: d.o.Now(), paid: new(bool)}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		v.leaf = r.TLS.PeerCertificates[0]
+	}
+	answer, ok := d.routes[r.URL.Path]
+	if !ok || r.Method != http.MethodPost {
+		d.lost(w, r, v, ok)
+		return
 	}
 	body, err := readBody(w, r)
 	if err != nil {
@@ -111,6 +106,20 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, result)
+}
+
+// lost answers who is no newcomer: a browser, or who tries what there is.
+func (d *Door) lost(w http.ResponseWriter, r *http.Request, v visit, here bool) {
+	if err := d.let(v, "", ""); err != nil {
+		d.refuse(w, v, asRefusal(err))
+		return
+	}
+	if !here {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Allow", http.MethodPost)
+	http.Error(w, "machines join here: domain join CODE", http.StatusMethodNotAllowed)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
@@ -139,12 +148,15 @@ func asRefusal(err error) *refusal {
 	}
 }
 
-// refuse answers that a message is refused, and tells so.
+// refuse answers that a message is refused, and tells so. Each costs a try, once,
+// so that nobody is refused as often as he likes.
 func (d *Door) refuse(w http.ResponseWriter, v visit, r *refusal) {
-	if r.Why == LeaderFault || r.Why == LeaderDisk {
-		d.o.Log.Error().Err(r.err).Str("remote", v.remote()).Msg("joining went wrong")
+	if !*v.paid {
+		if err := d.let(v, r.node, r.id); err != nil {
+			r = asRefusal(err)
+		}
 	}
-	d.tell(r.happening(v.remote()))
+	d.tellRefusal(v, r)
 	seconds := int((r.wait + time.Second - 1) / time.Second)
 	if seconds > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
@@ -179,42 +191,5 @@ func (w Why) status() int {
 		return http.StatusInternalServerError
 	default:
 		return http.StatusForbidden
-	}
-}
-
-// happening is what the owner is told of a refusal.
-func (r *refusal) happening(remote string) Happening {
-	who := remote
-	if r.node != "" {
-		who = fmt.Sprintf("%s, which calls itself %s,", remote, r.node)
-	}
-	text, next := r.Why.told(who, r.err)
-	if r.text != "" {
-		text, next = who+" "+r.text, r.next
-	}
-	return Happening{What: Refused, Why: r.Why, Node: r.node, ID: r.id, Remote: remote, Text: text, Next: next}
-}
-
-// told is a sentence for the owner about who was refused, and what to type.
-func (w Why) told(who string, err error) (text, next string) {
-	switch w {
-	case Busy:
-		return who + " tries to join too often", ""
-	case NoInvitation:
-		return who + " wants to join with a code, and none is open", "dominion invite"
-	case WindowClosed:
-		return who + " asks to join, and the join window is closed", "dominion join-window 10m"
-	case Stale:
-		return who + " came back too late, or after the leader restarted, to go on joining", ""
-	case OtherVersion:
-		return fmt.Sprintf("%s speaks %v", who, err), ""
-	case LeaderDisk:
-		return fmt.Sprintf("%s could not join: %v", who, err), "df -h"
-	case LeaderFault:
-		return fmt.Sprintf("%s could not join: %v", who, err), ""
-	case Stranger:
-		return fmt.Sprintf("%s wants a new certificate, and %v", who, err), ""
-	default:
-		return fmt.Sprintf("%s sent what no newcomer sends: %.200v", who, err), ""
 	}
 }
