@@ -108,6 +108,7 @@ func serveEmbedded(ctx context.Context, dir string, alive io.Reader, out io.Writ
 		Anonymous: []topics.Identity{
 			{Role: topics.RoleOperator}, {Role: topics.RoleHomeAssistant}, {Role: topics.RoleNode}, {Role: topics.RoleService},
 		},
+		MaxRetained: 50_000, // by default one client retains less than the replay is measured with
 	})
 	if err != nil {
 		return err
