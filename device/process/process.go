@@ -135,7 +135,7 @@ func exitOf(s *os.ProcessState) Exit {
 func Adopt(ctx context.Context, id Identity, start string, grace time.Duration, recorded func() Exit) (*Run, bool) {
 	r := &Run{Identity: id, start: start, grace: grace, done: make(chan struct{})}
 	alive := id.Alive()
-	if !alive && !(recorded().ok() && len(r.members()) > 0) {
+	if !alive && !(recorded().ok() && len(r.left()) > 0) {
 		return nil, false
 	}
 	go func() {
@@ -175,7 +175,7 @@ func (r *Run) finish(ctx context.Context, e Exit) {
 func (r *Run) outlive() {
 	t := time.NewTicker(poll)
 	defer t.Stop()
-	for left := r.members(); len(left) > 0; left = r.members() {
+	for left := r.left(); len(left) > 0; left = r.left() {
 		for _, p := range left {
 			for p.lives() {
 				<-t.C
@@ -283,6 +283,16 @@ func (r *Run) members() []proc {
 		found = append(found, group...)
 	}
 	return found
+}
+
+// left are the members, looked for twice before there are none: a process that
+// has just called exec(2) has no environment to be known by, for a moment.
+func (r *Run) left() []proc {
+	if all := r.members(); len(all) > 0 {
+		return all
+	}
+	<-time.After(poll)
+	return r.members()
 }
 
 // proc is what is seen of one process.

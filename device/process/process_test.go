@@ -262,17 +262,21 @@ func TestStartSaysWhatIsMissing(t *testing.T) {
 }
 
 // startID reads the mark of a process from its environment.
-func startID(t *testing.T, pid int) string {
+func startID(t *testing.T, pid int) (id string) {
 	t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil {
+	environ := fmt.Sprintf("/proc/%d/environ", pid)
+	if _, err := os.Stat(environ); err != nil {
 		t.Skip("no /proc on this system")
 	}
-	for _, e := range strings.Split(string(raw), "\x00") {
-		if v, ok := strings.CutPrefix(e, process.StartVariable+"="); ok {
-			return v
+	eventually(t, "the process has its mark", func() bool { // it has none while it calls exec(2)
+		raw, _ := os.ReadFile(environ)
+		for _, e := range strings.Split(string(raw), "\x00") {
+			if v, ok := strings.CutPrefix(e, process.StartVariable+"="); ok {
+				id = v
+				return true
+			}
 		}
-	}
-	t.Fatalf("process %d has no mark", pid)
-	return ""
+		return false
+	})
+	return id
 }
