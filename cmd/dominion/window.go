@@ -132,7 +132,8 @@ func verdictCommand(verb, short, long string) *cobra.Command {
 			return unknown("machine that asks", args[0], askingNames(screen.View{House: l.house, Now: time.Now()}))
 		}
 		result, err := l.order(cmd.Context(), client.Command{Method: verb, Subject: string(node)})
-		if err != nil && verb == "accept" && l.online(node) {
+		asks := slices.Contains(askingNames(screen.View{House: l.house, Now: time.Now()}), string(node))
+		if err != nil && verb == "accept" && !asks && l.online(node) { // typed twice
 			result, err = fmt.Sprintf("%s is in the house already", node), nil
 		}
 		if err == nil {
