@@ -250,8 +250,8 @@ func (h *House) newLeaderPair(names []string) (*pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	if writeWhole(filepath.Join(h.dir, leaderKeyIn), private, 0o600) != nil ||
-		writeWhole(filepath.Join(h.dir, leaderCertificateIn), certificatePEM(raw), 0o600) != nil {
+	if WriteWhole(filepath.Join(h.dir, leaderKeyIn), private, 0o600) != nil ||
+		WriteWhole(filepath.Join(h.dir, leaderCertificateIn), certificatePEM(raw), 0o600) != nil {
 		os.Remove(filepath.Join(h.dir, leaderCertificateIn))
 	}
 	p, err := newPair(certificatePEM(raw), private)

@@ -35,10 +35,10 @@ func readAll(f *os.File) ([]byte, error) {
 	return content, err
 }
 
-// writeWhole writes a file whole or not at all, and flushes it and its
+// WriteWhole writes a file whole or not at all, and flushes it and its
 // directory to the disk. It gives the file to whoever has the directory, so that
 // what root writes can be read by the leader's own user.
-func writeWhole(path string, content []byte, mode fs.FileMode) (err error) {
+func WriteWhole(path string, content []byte, mode fs.FileMode) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
 	if err != nil {
@@ -270,7 +270,7 @@ func (f *file[T]) change(do func(*T) error) error {
 	if content, err = json.MarshalIndent(next, "", " "); err != nil {
 		return err
 	}
-	if err := writeWhole(f.path, append(content, '\n'), 0o600); err != nil {
+	if err := WriteWhole(f.path, append(content, '\n'), 0o600); err != nil {
 		return unwritable(filepath.Dir(f.path), err)
 	}
 	return nil

@@ -86,7 +86,7 @@ func furnish(dir, name string) error {
 	}{
 		{authorityKey, key}, {authorityCertificate, certificate}, {ledgerFile, []byte("{}\n")}, {usersFile, []byte("{}\n")},
 	} {
-		if err := writeWhole(filepath.Join(dir, f.name), f.content, 0o600); err != nil {
+		if err := WriteWhole(filepath.Join(dir, f.name), f.content, 0o600); err != nil {
 			return err
 		}
 	}

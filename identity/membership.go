@@ -87,7 +87,7 @@ func (m *Membership) Save(dir string) error {
 		content []byte
 		mode    fs.FileMode
 	}{{authorityFile, m.Authority, 0o644}, {membershipFile, append(text, '\n'), 0o600}} {
-		if err := writeWhole(filepath.Join(dir, f.name), f.content, f.mode); err != nil {
+		if err := WriteWhole(filepath.Join(dir, f.name), f.content, f.mode); err != nil {
 			return fmt.Errorf("keep the membership in %s: %w (is the disk full, the directory writable?)", dir, err)
 		}
 	}

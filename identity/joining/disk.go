@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -47,48 +46,8 @@ func readFile(path string) ([]byte, error) {
 	return content, err
 }
 
-// writeFile writes a secret whole or not at all, flushed to the disk, for the
-// owner of the directory: what root's command line writes, the leader's own
-// user reads.
-func writeFile(path string, content []byte) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*") // 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, written := f.Write(content)
-	if err := errors.Join(written, giveTo(f, dir), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
-
-func giveTo(f *os.File, dir string) error {
-	if os.Getuid() != 0 {
-		return nil
-	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 {
-		return f.Chown(int(owner.Uid), int(owner.Gid))
-	}
-	return nil
-}
+// writeFile writes a secret whole or not at all, for the owner of the directory.
+func writeFile(path string, content []byte) error { return identity.WriteWhole(path, content, 0o600) }
 
 // lockFile keeps others, in this process or another, out until it is unlocked.
 func lockFile(path string) (unlock func(), err error) {
