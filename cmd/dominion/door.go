@@ -24,20 +24,33 @@ import (
 
 // openGate reads who belongs to the house, or makes the house's identity if
 // this leader is new.
-func (l *leader) openGate() error {
+func (l *leader) openGate(alerts map[string]topics.Alert) error {
 	dir := filepath.Join(l.data.Path, identityDir)
 	accounts, err := identity.Open(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		accounts, err = identity.Create(dir, l.config.Name)
+		l.bereft(alerts)
 	}
 	if err != nil {
 		return &program.Exit{Code: program.CannotRun, Err: err}
 	}
 	l.gate = newGate(accounts, l.component("gate"))
+	l.gate.shared = l.config.Broker != "" && l.config.Logins == loginsShared
 	l.gate.door = joining.NewDoor(joining.DoorOptions{
 		House: accounts, Dir: dir, Handout: l.handout, Tell: l.gate.happened, Log: l.component("door"),
 	})
 	return nil
+}
+
+// bereft raises an alert when a house that is older than its identity has
+// just got a new one: it leads on, but no machine that had joined comes in.
+func (l *leader) bereft(alerts map[string]topics.Alert) {
+	if _, err := os.Stat(filepath.Join(l.data.Path, "coordinator.json")); err != nil {
+		return
+	}
+	text := fmt.Sprintf("who belongs to this house was gone (%s) and was made anew: machines that had joined are turned away until they join again", filepath.Join(l.data.Path, identityDir))
+	l.log.Error().Msg(text)
+	alerts["identity-new"] = topics.Alert{Severity: topics.SeverityError, Text: text, Next: "stop the leader and put the folder back from a backup; or dominion invite, for each machine"}
 }
 
 // openDoor binds the HTTPS port.

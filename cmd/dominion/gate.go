@@ -26,6 +26,7 @@ type gate struct {
 	accounts *identity.House
 	door     *joining.Door
 	broker   *broker.Server // nil: the house has its own
+	shared   bool           // and all its machines have one login there
 	notices  chan coordinator.Notice
 	log      zerolog.Logger
 
@@ -62,6 +63,9 @@ func (g *gate) Forget(node topics.Node) error {
 		err = coordinator.ErrNoAccount
 	}
 	g.expel()
+	if g.shared && err == nil {
+		return coordinator.ErrNoAccount // the login that all machines share is not ours to end
+	}
 	return err
 }
 

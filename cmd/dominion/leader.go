@@ -64,10 +64,10 @@ func (l *leader) open(ctx context.Context) (err error) {
 	if l.data, err = program.OpenData(l.config.Data); err != nil {
 		return &program.Exit{Code: program.CannotRun, Err: err}
 	}
-	if err := l.openGate(); err != nil {
+	alerts := map[string]topics.Alert{}
+	if err := l.openGate(alerts); err != nil {
 		return err
 	}
-	alerts := map[string]topics.Alert{}
 	if l.config.Broker != "" {
 		l.url, err = program.BrokerURL(l.config.Broker, l.config.Username, l.config.PasswordFile)
 		if err != nil {

@@ -36,10 +36,8 @@ func (l *leader) keepOperator() error {
 	if written, err := readOperator(path); err == nil {
 		user, password = loginOf(written)
 	}
-	known := slices.ContainsFunc(l.gate.accounts.Users(), func(u identity.User) bool {
-		return u.Name == operatorName && u.Role == topics.RoleOperator
-	})
-	if !known || user != operatorName || password == "" {
+	account, err := l.gate.accounts.Password(user, password)
+	if err != nil || user != operatorName || account.Who.Role != topics.RoleOperator { // also after the identity was put back from a backup
 		password = identity.NewPassword()
 		if err := l.gate.accounts.SetUser(operatorName, topics.RoleOperator, password); err != nil {
 			return fmt.Errorf("make the login of this machine's command line: %w", err)

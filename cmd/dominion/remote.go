@@ -20,6 +20,7 @@ import (
 	"dominion/cmd/dominion/screen"
 	"dominion/cmd/program"
 	"dominion/configs"
+	"dominion/identity"
 	"dominion/topics"
 	"dominion/topics/house"
 )
@@ -200,13 +201,28 @@ func (l *line) synced(ctx context.Context) error {
 func (l *line) unreachable(err error) error {
 	text := strings.TrimPrefix(err.Error(), "ask "+l.space.Command(topics.Coordinator, "ping", "host")+": ")
 	text = strings.TrimPrefix(text, client.ErrDown.Error()+": ")
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	if house := joinedHouse(); errors.Is(err, syscall.ECONNREFUSED) && house != "" {
+		text += house
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
 		text += " (start one: dominion serve; or name another: --broker)"
 	}
 	if l.locked != "" {
 		text += fmt.Sprintf(" (this machine's login is in %s, which you may not read: try sudo)", l.locked)
 	}
 	return program.Fail(program.NoAnswer, "%s", text)
+}
+
+// joinedHouse says where the house is that this machine has joined, if it has.
+func joinedHouse() string {
+	dir, err := program.DataDir("domain")
+	if err != nil {
+		return ""
+	}
+	m, err := identity.LoadMembership(dir)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (this machine belongs to the house %s: look on its leader, at %s)", m.Name, withoutPort(m.Door))
 }
 
 // fold takes one thing in. Unreadable messages change nothing.

@@ -12,7 +12,6 @@ import (
 	"dominion/broker/client"
 	"dominion/cmd/dominion/screen"
 	"dominion/cmd/program"
-	"dominion/configs"
 	"dominion/topics"
 )
 
@@ -45,12 +44,6 @@ func verbs() []verb {
 // settledAs tells that a service is as the house wants it, whatever that is.
 func settledAs(s topics.Summary, known bool) bool {
 	return known && (s.Phase == topics.SummaryReady || s.Phase == topics.SummaryStopped)
-}
-
-// neverCame tells that a domain which the house does not show may be one to
-// forget all the same: a machine that joined and was never online.
-func neverCame(v verb, name string, view screen.View) bool {
-	return v.name == "forget" && configs.Nearest(name, screen.DomainNames(view)) == ""
 }
 
 func verbCommands() []*cobra.Command {
@@ -97,7 +90,7 @@ func ask(cmd *cobra.Command, v verb) *cobra.Command {
 		}
 		service, domain := screen.Known(view, args[0])
 		switch {
-		case v.domain && !domain && !neverCame(v, args[0], view):
+		case v.domain && !domain && v.name != "forget": // one may have joined and never come
 			return unknown("domain", args[0], screen.DomainNames(view))
 		case !v.domain && !service:
 			return unknown("service", args[0], screen.ServiceNames(view))
@@ -107,6 +100,10 @@ func ask(cmd *cobra.Command, v verb) *cobra.Command {
 			fields["run"] = args[1]
 		}
 		reply, err := l.Ask(cmd.Context(), client.Command{Node: topics.Coordinator, Method: v.name, Subject: args[0], Fields: fields})
+		var refused *client.Refused
+		if errors.As(err, &refused) && refused.Reply.Why != nil && refused.Reply.Why.Code == "UNKNOWN_DOMAIN" {
+			return unknown("domain", args[0], screen.DomainNames(view))
+		}
 		if err != nil {
 			return answer(err)
 		}
@@ -139,7 +136,9 @@ func answer(err error) error {
 			}
 		}
 		return program.Fail(program.Unwell, "%s", text)
-	case errors.Is(err, client.ErrUnanswered), errors.Is(err, client.ErrDown):
+	case errors.Is(err, client.ErrUnanswered): // all of our commands look first whether it leads
+		return program.Fail(program.Unwell, "the coordinator leads, but did not hear this: a login that may only look (a viewer's, or none) cannot command (on the leader's machine: sudo; elsewhere: --username of an operator)")
+	case errors.Is(err, client.ErrDown):
 		return &program.Exit{Code: program.NoAnswer, Err: err}
 	}
 	return &program.Exit{Code: program.Unwell, Err: err}
