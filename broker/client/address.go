@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 )
 
 // address is where a broker listens, and the login.
@@ -37,11 +38,21 @@ func parseAddress(text string) (address, error) {
 	if u.Port() != "" {
 		port = u.Port()
 	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return address{}, fmt.Errorf("broker %s: there is no port %s (%s)", u.Redacted(), port, wantAddress)
+	}
 	password, _ := u.User.Password()
 	if password != "" && u.User.Username() == "" {
 		return address{}, fmt.Errorf("broker %s has a password without a user (%s)", u.Host, wantAddress)
 	}
 	return address{net.JoinHostPort(u.Hostname(), port), secure, u.User.Username(), password}, nil
+}
+
+// HostPort is where the broker of a URL listens, host:port, or why a client
+// cannot be told that URL.
+func HostPort(broker string) (string, error) {
+	a, err := parseAddress(broker)
+	return a.host, err
 }
 
 const plainPort, securePort = "1883", "8883"

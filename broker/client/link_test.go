@@ -34,6 +34,7 @@ func TestNew(t *testing.T) {
 		{"a host without a scheme", func(o *client.Options) { o.Broker = "127.0.0.1:1883" }, "want mqtt://host:1883"},
 		{"a name without a scheme", func(o *client.Options) { o.Broker = "nas:1883" }, "want mqtt://host:1883"},
 		{"http", func(o *client.Options) { o.Broker = "http://nas" }, "want mqtt://host:1883"},
+		{"a port that there is not", func(o *client.Options) { o.Broker = "mqtt://nas:70000" }, "no port 70000"},
 		{"TLS", func(o *client.Options) { o.Broker = "mqtts://nas" }, ""},
 		{"TLS without a host", func(o *client.Options) { o.Broker = "mqtts://" }, "mqtts://host:8883"},
 		{"a path", func(o *client.Options) { o.Broker = "mqtt://nas/house" }, "more than a host and a port"},
