@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"dominion/broker/client"
 	"dominion/cmd/domain/agent"
 	"dominion/cmd/program"
 	"dominion/configs"
@@ -112,6 +113,10 @@ func (c *config) check(file *configs.File) (*coordinator.Catalogue, error) {
 	}
 	if c.Broker == "" {
 		c.checkListen(fault)
+	} else if broker, err := theirBroker(c.Broker); err != nil {
+		fault("broker", "%w", err)
+	} else {
+		c.Broker = broker
 	}
 	c.checkRoles(fault)
 	c.checkLogins(fault)
@@ -146,17 +151,36 @@ const (
 	loginsOwn    = "own"    // each with its own: the broker has the list of `dominion acl`
 )
 
+// theirBroker is the URL of a broker whose address may have been written
+// without a scheme. The error is the client's, who would refuse it.
+func theirBroker(written string) (string, error) {
+	broker, err := program.BrokerURL(written, "", "")
+	if err == nil {
+		_, err = client.HostPort(broker)
+	}
+	return broker, err
+}
+
 func (c *config) checkListen(fault func(key, format string, args ...any)) {
 	if len(c.Listen)+len(c.ListenTLS) == 0 {
 		fault("listen", "is empty (127.0.0.1:1883 is usual; or name your own broker with broker)")
 	}
 	for key, addresses := range map[string][]string{"listen": c.Listen, "listen_tls": c.ListenTLS} {
 		for i, address := range addresses {
-			if _, _, err := net.SplitHostPort(address); err != nil {
+			if !listenable(address) {
 				fault(fmt.Sprintf("%s[%d]", key, i), "%q is no host:port (write 127.0.0.1:1883, or :8883 for all addresses)", address)
 			}
 		}
 	}
+}
+
+// listenable tells whether that is an address with a port that there is.
+func listenable(address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	return err == nil
 }
 
 func (c *config) checkRoles(fault func(key, format string, args ...any)) {
@@ -166,7 +190,7 @@ func (c *config) checkRoles(fault func(key, format string, args ...any)) {
 			fault(fmt.Sprintf("anonymous[%d]", i), "%q is no role that a client may be given (viewer, operator, homeassistant, node, service; [] lets nobody in without a login)", role)
 		}
 	}
-	if _, _, err := net.SplitHostPort(c.HTTPS); c.HTTPS != "" && err != nil {
+	if c.HTTPS != "" && !listenable(c.HTTPS) {
 		fault("https", "%q is no host:port (write :8443 for all addresses)", c.HTTPS)
 	}
 }

@@ -96,8 +96,12 @@ func (f *founding) again(cmd *cobra.Command) error {
 // contradictions refuses flags that want the house to be another.
 func (f *founding) contradictions() error {
 	wanted := defaults()
-	if _, err := configs.Load(&wanted, configs.Source{Path: f.path, Flags: f.said}); err != nil {
+	file, err := configs.Load(&wanted, configs.Source{Path: f.path, Flags: f.said})
+	if err != nil {
 		return &program.Exit{Code: program.BadUsage, Err: err}
+	}
+	if _, err := wanted.check(file); err != nil {
+		return err
 	}
 	var differ []string
 	for i, t := range reflect.VisibleFields(reflect.TypeFor[config]()) {

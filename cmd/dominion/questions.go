@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,13 +72,8 @@ func (f *founding) askBroker(ctx context.Context, p person, around <-chan neighb
 }
 
 func checkBroker(address string) error {
-	if !strings.Contains(address, "://") {
-		address = "mqtt://" + address
-	}
-	if u, err := url.Parse(address); err != nil || u.Hostname() == "" {
-		return errors.New("is no address of a broker (mqtt://192.168.1.5:1883)")
-	}
-	return nil
+	_, err := theirBroker(address)
+	return err
 }
 
 // askLogin asks for the login at a broker of somebody else's. Passwords are

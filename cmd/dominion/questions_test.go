@@ -39,7 +39,7 @@ func TestAskBroker(t *testing.T) {
 	}{
 		{"its own is usual", []string{""}, "", "1  its own"},
 		{"the one that was found", []string{"2"}, "mqtt://10.0.0.5:1883", "2  the one at 10.0.0.5:1883 (Home Assistant is there)"},
-		{"one that is typed", []string{"3", "mqtt://", "mqtts://10.0.0.9"}, "mqtts://10.0.0.9", "is no address of a broker"},
+		{"one that is typed", []string{"3", "mqtt://", "mqtts://10.0.0.9"}, "mqtts://10.0.0.9", "broker mqtt: is no MQTT address"},
 		{"one that is not there", []string{"0", "4", "two", "1"}, "", "a number from 1 to 3"},
 		{"that there is a house already", []string{"1"}, "", "There is a house here already: Cabin, its leader at 10.0.0.7."},
 	}
