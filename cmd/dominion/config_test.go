@@ -122,3 +122,16 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 		t.Errorf("without a file there is no catalogue and no fault: %v, %v", catalogue, err)
 	}
 }
+
+// TestAddresses holds that a leader on somebody else's broker wants no port of
+// a broker: whoever has it is that broker.
+func TestAddresses(t *testing.T) {
+	c := config{Listen: []string{"127.0.0.1:1883"}, ListenTLS: []string{":8883"}, HTTPS: ":8443"}
+	if diff := cmp.Diff([]string{"127.0.0.1:1883", ":8883", ":8443"}, c.addresses()); diff != "" {
+		t.Errorf("with its own broker (-want +got):\n%s", diff)
+	}
+	c.Broker = "mqtt://127.0.0.1:1883"
+	if diff := cmp.Diff([]string{":8443"}, c.addresses()); diff != "" {
+		t.Errorf("on another broker (-want +got):\n%s", diff)
+	}
+}

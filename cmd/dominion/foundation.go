@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dominion/broker/client"
 	"dominion/cmd/dominion/setup"
 	"dominion/cmd/program"
 	"dominion/configs"
@@ -260,6 +262,9 @@ func words[S ~string](all []S) []string {
 // finish starts the house at boot if that is wanted, and tells what there is.
 func (f *founding) finish(cmd *cobra.Command, made founded) error {
 	w := cmd.OutOrStdout()
+	if silent := f.silentBroker(cmd.Context()); silent != "" {
+		made.Notes = append(made.Notes, "Nobody answers at "+silent+" now. The leader waits until the broker there does. If the address is wrong: it is in "+f.path+".")
+	}
 	if !f.json {
 		f.tell(w, made)
 	}
@@ -270,6 +275,18 @@ func (f *founding) finish(cmd *cobra.Command, made founded) error {
 		made.Boot = true
 	}
 	return told(cmd, f.json, made, func(w io.Writer) { f.next(w, made) })
+}
+
+// silentBroker is where somebody else's broker should listen, if nobody does.
+func (f *founding) silentBroker(ctx context.Context) string {
+	if f.config.Broker == "" {
+		return ""
+	}
+	address, err := client.HostPort(f.config.Broker)
+	if err != nil || knock(ctx, address) {
+		return ""
+	}
+	return address
 }
 
 // passwordFiles are those that the configuration names, if any.
@@ -310,7 +327,7 @@ func (f *founding) next(w io.Writer, made founded) {
 		fmt.Fprint(w, "\n"+style.Paragraph("A leader runs with that data already. It has other settings: stop it, and start it again.", 0))
 	}
 	if !leads {
-		for _, address := range occupied(slices.Concat(f.config.Listen, f.config.ListenTLS, []string{f.config.HTTPS})) {
+		for _, address := range occupied(f.config.addresses()) {
 			fmt.Fprint(w, "\n"+style.Paragraph("Another program listens on "+address+" already. Give the leader another port there (in "+f.path+"), or end that program.", 0))
 		}
 	}
@@ -322,6 +339,18 @@ func (f *founding) next(w io.Writer, made founded) {
 	}
 	fmt.Fprintln(w, "  dominion add DIR   have it run a service")
 	fmt.Fprintln(w, "  dominion invite    let another machine join")
+}
+
+// addresses are those that the leader will listen on.
+func (c *config) addresses() []string {
+	var all []string
+	if c.Broker == "" {
+		all = slices.Concat(c.Listen, c.ListenTLS)
+	}
+	if c.HTTPS != "" {
+		all = append(all, c.HTTPS)
+	}
+	return all
 }
 
 // occupied are the addresses that cannot be listened on now.

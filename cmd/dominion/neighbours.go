@@ -17,7 +17,7 @@ const homeAssistantService = "_home-assistant._tcp"
 
 const (
 	listenAround = 3 * time.Second
-	knockAtMost  = 700 * time.Millisecond
+	knockAtMost  = time.Second
 	plainPort    = "1883"
 )
 
