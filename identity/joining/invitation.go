@@ -14,7 +14,8 @@ import (
 
 // Limits of invitations.
 const (
-	// MaxInvitations is how many may be open at a time.
+	// MaxInvitations is how many may be open at a time, and how many a start is
+	// answered for.
 	MaxInvitations = 8
 	// MaxTries is how many wrong tries void a code.
 	MaxTries = 5
@@ -28,6 +29,7 @@ const (
 	invitationsFile = "invitations.json"
 	invitationsLock = "invitations.lock"
 	remembered      = 24 * time.Hour // what has ended is listed for so long
+	mostUsed        = 32             // that are kept for the machine that used them
 	// clockSlack is how far the clock may have been set back since a code was made.
 	clockSlack = time.Minute
 )
@@ -50,6 +52,8 @@ type Invitation struct {
 	// Node is the name it came in under, written before it is admitted. Empty: it
 	// was not admitted.
 	Node topics.Node `json:"node,omitempty"`
+	// Used is when it was last used.
+	Used time.Time `json:"used,omitzero"`
 }
 
 // State says in one word what has become of the invitation at a time: "open",
@@ -91,6 +95,7 @@ func Invite(dir string, lasts time.Duration) (Code, error) {
 	made := Invitation{Code: NewCode(), Made: now, Expires: now.Add(lasts)}
 	err := invitations(dir).change(func(all []Invitation) ([]Invitation, error) {
 		all = slices.DeleteFunc(all, func(i Invitation) bool { return now.Sub(i.Expires) > remembered })
+		all = forgetUsed(all)
 		if err := roomFor(all, now); err != nil {
 			return nil, err
 		}
@@ -102,11 +107,27 @@ func Invite(dir string, lasts time.Duration) (Code, error) {
 	return made.Code, nil
 }
 
+// forgetUsed keeps mostUsed of the used: those that were used last.
+func forgetUsed(all []Invitation) []Invitation {
+	var used []time.Time
+	for _, i := range all {
+		if i.Node != "" {
+			used = append(used, i.Used)
+		}
+	}
+	if len(used) <= mostUsed {
+		return all
+	}
+	slices.SortFunc(used, time.Time.Compare)
+	first := used[len(used)-mostUsed]
+	return slices.DeleteFunc(all, func(i Invitation) bool { return i.Node != "" && i.Used.Before(first) })
+}
+
 func roomFor(all []Invitation, now time.Time) error {
 	var open int
 	first := now.Add(MaxLife)
 	for _, i := range all {
-		if i.answers(now) {
+		if i.State(now) == "open" {
 			open++
 			if i.Expires.Before(first) {
 				first = i.Expires
@@ -172,13 +193,23 @@ func (dir invitations) write(all []Invitation) error {
 	return nil
 }
 
-// answering are those that the door speaks with at a time.
+// answering are those that the door speaks with at a time: the open ones, and as
+// many as there is room for of the used, those first that were used last.
 func (dir invitations) answering(now time.Time) ([]Invitation, error) {
 	all, err := dir.read()
 	if err != nil {
 		return nil, err
 	}
 	all = slices.DeleteFunc(all, func(i Invitation) bool { return !i.answers(now) })
+	slices.SortStableFunc(all, func(a, b Invitation) int {
+		if aUsed, bUsed := a.Node != "", b.Node != ""; aUsed != bUsed {
+			if aUsed {
+				return 1
+			}
+			return -1
+		}
+		return b.Used.Compare(a.Used)
+	})
 	return all[:min(len(all), MaxInvitations)], nil
 }
 
@@ -240,7 +271,7 @@ func (dir invitations) bind(code Code, now time.Time, node topics.Node, id topic
 		if i.ID != id || i.Key != key || i.Node != "" && i.Node != node {
 			return nil, &errUsed{i.Node}
 		}
-		before, i.Node = i.Node, node
+		before, i.Node, i.Used = i.Node, node, now.UTC()
 		return all, nil
 	})
 	return before, err

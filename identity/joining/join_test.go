@@ -3,6 +3,7 @@ package joining_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log"
@@ -164,6 +165,35 @@ func TestSeveralCodesAreOpenAtATime(t *testing.T) {
 	for _, o := range machines {
 		if i := l.invitation(t, o.Code); i.Node != o.Node || i.Tries != 0 {
 			t.Errorf("%s's invitation: %+v", o.Node, i)
+		}
+	}
+}
+
+// TestUsedCodesMakeRoom holds that a house of many machines is set up in one
+// go, and that who used a code last can still repeat it.
+func TestUsedCodesMakeRoom(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	early := machine(t, l, "early", l.invite(t)) // made first, used last
+	for n := range 40 {
+		o := machine(t, l, topics.Node(fmt.Sprintf("pi%d", n)), l.invite(t))
+		if _, err := join(t, o); err != nil {
+			t.Fatalf("machine %d: %v", n, err)
+		}
+		l.clock.add(10 * time.Second)
+	}
+	for range joining.MaxInvitations - 1 {
+		l.invite(t)
+	}
+	if _, err := joining.Invite(l.dir, 0); err == nil || !strings.Contains(err.Error(), "8 codes are open") {
+		t.Errorf("a ninth open code: %v", err)
+	}
+	all, err := joining.Invitations(l.dir)
+	if err != nil || len(all) != 32+joining.MaxInvitations {
+		t.Errorf("%d codes are kept, %v", len(all), err)
+	}
+	for _, try := range []string{"first", "second"} {
+		if _, err := join(t, early); err != nil {
+			t.Errorf("the %s time: %v", try, err)
 		}
 	}
 }
