@@ -23,8 +23,8 @@ func aclCommand() *cobra.Command {
 		Use:   "acl --format mosquitto",
 		Short: "Write who may do what as the files of another broker",
 		Long: `Acl writes the rights of this house as an acl_file for mosquitto 2.0 or later,
-and with --users the logins as its password_file. They are for a house that lives
-on your own mosquitto; Dominion's own broker needs neither. Run it on the
+and with --users the logins as its password_file. They are for a house that
+lives on your own mosquitto; Dominion's own broker needs neither. Run it on the
 leader's machine. The acl_file says on top how both are used, and what mosquitto
 does otherwise than our own broker.
 

@@ -26,7 +26,7 @@ func addCommand() *cobra.Command {
 	a := &addition{}
 	cmd := &cobra.Command{
 		Use:   "add DIR",
-		Short: "Add a service to the catalogue: the directory that has its Makefile",
+		Short: "Add a service to the catalogue: the directory with its Makefile",
 		Long: `Add looks at a service's directory (its Makefile, its service.toml), proposes an
 entry for the catalogue, shows it, and adds it to the end of the leader's
 configuration file when you agree. The running leader takes it over at once.

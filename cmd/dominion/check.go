@@ -15,7 +15,7 @@ func checkCommand() *cobra.Command {
 	var ofAgent bool
 	cmd := &cobra.Command{
 		Use:   "check FILE",
-		Short: "Read a configuration file and say everything that is wrong with it",
+		Short: "Read a configuration file and say all that is wrong with it",
 		Long: `Check reads the leader's configuration file as serve would, changes nothing, and
 names every fault with its line. It exits with 2 when there is one.`,
 		Example: "  dominion check house.toml\n  dominion check --agent domain.toml",

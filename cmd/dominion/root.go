@@ -1,8 +1,6 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"dominion/cmd/domain/agent"
@@ -27,7 +25,7 @@ Begin with:  dominion demo      a whole house on this machine, to look at
 		Version: program.Version(),
 	}
 	cmd.SetVersionTemplate("dominion {{.Version}}\n")
-	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), "Flags.FlagUsages", "Flags.FlagUsagesWrapped 80"))
+	program.WrapHelp(cmd)
 	const run, look, act, more = "run", "look", "act", "more"
 	for _, g := range []struct{ id, title string }{
 		{run, "Run a house:"}, {look, "Look at it:"}, {act, "Change it:"}, {more, "And:"},

@@ -35,9 +35,9 @@ func verbs() []verb {
 		{name: "reset", short: "Leave a service to the catalogue again, and forget its failures", reached: settledAs,
 			long: "Reset takes back the word of start and stop, and ends the waiting of a service\nthat failed too often: it is tried again at once."},
 		{name: "remove", short: "Stop a service that has left the catalogue", reached: stopped,
-			long: "Remove stops a service that still runs although the catalogue knows it no longer."},
+			long: "Remove stops a service that still runs although the catalogue knows it no more."},
 		{name: "forget", short: "Put a machine out of the house", domain: true,
-			long: "Forget ends at once what a machine has of the house: its certificate, the logins of\nits services, its connections, and all that is kept of it. What runs there runs\non, alone. It comes back only by joining again."},
+			long: "Forget ends at once what a machine has of the house: its certificate, the logins\nof its services, its connections, and all that is kept of it. What runs there\nruns on, alone. It comes back only by joining again."},
 	}
 }
 
@@ -61,7 +61,7 @@ func verbCommands() []*cobra.Command {
 	run := ask(&cobra.Command{
 		Use:   "run SERVICE on|off|auto",
 		Short: "Say whether a service is to run, or leave it to the catalogue",
-		Long:  "Run gives a word on a service: on (as start), off (as stop), or auto, which takes\nthe word back and leaves the service to the catalogue.",
+		Long:  "Run gives a word on a service: on (as start), off (as stop), or auto, which\ntakes the word back and leaves the service to the catalogue.",
 		Args:  cobra.MatchAll(cobra.ExactArgs(2), cobra.OnlyValidArgs),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 1 {

@@ -33,8 +33,8 @@ It finds the house that this machine has joined (domain join CODE), also when
 the leader has moved. --broker names a broker instead.
 
 SIGTERM and SIGHUP end the agent and keep the services running: the next agent
-adopts them. SIGINT (Ctrl-C) ends the services too. Without a leader the agent keeps
-running what it was told last.
+adopts them. SIGINT (Ctrl-C) ends the services too. Without a leader the agent
+keeps running what it was told last.
 
 Every setting can stand in a file (--config, DOMAIN_CONFIG_FILE, else
 /etc/dominion/domain.toml), in the environment (DOMAIN_SERVICES_DIR) or in a
@@ -51,6 +51,7 @@ flag; the flag wins.
 			return run(cmd, hidden)
 		},
 	}
+	program.WrapHelp(cmd)
 	program.AddFlags(cmd, Settings())
 	// cobra's own would make the program larger by a fourth: it links templates.
 	cmd.Flags().BoolVar(&version, "version", false, "write the version")
