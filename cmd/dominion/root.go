@@ -24,7 +24,7 @@ Begin with:  dominion demo      a whole house on this machine, to look at
 ` + program.ExitCodes,
 		Version: program.Version(),
 	}
-	cmd.SetVersionTemplate("dominion {{.Version}}\n")
+	cmd.SetVersionTemplate(program.VersionLine("dominion"))
 	program.WrapHelp(cmd)
 	const run, look, act, more = "run", "look", "act", "more"
 	for _, g := range []struct{ id, title string }{
@@ -43,7 +43,7 @@ Begin with:  dominion demo      a whole house on this machine, to look at
 	add(look, statusCommand(), whyCommand(), lookupCommand(), watchCommand())
 	add(act, addCommand(), reloadCommand(), inviteCommand(), joinWindowCommand(), acceptCommand(), rejectCommand(), userCommand())
 	add(act, verbCommands()...)
-	add(more, checkCommand(), exampleCommand(), aclCommand(), versionCommand())
+	add(more, checkCommand(), exampleCommand(), aclCommand(), program.VersionCommand())
 	add(more, install.Commands(unit.Leader(), asConfigured)...)
 	cmd.SetHelpCommandGroupID(more)
 	cmd.SetCompletionCommandGroupID(more)

@@ -45,7 +45,7 @@ flag; the flag wins.
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if version {
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "domain %s\n", program.Version())
+				_, err := fmt.Fprint(cmd.OutOrStdout(), program.VersionLine(cmd.Root().Name()))
 				return err
 			}
 			return run(cmd, hidden)
@@ -60,7 +60,7 @@ flag; the flag wins.
 	for _, name := range []string{"until-eof", "ephemeral"} {
 		cmd.Flags().Lookup(name).Hidden = true
 	}
-	cmd.AddCommand(joinCommand(), leaveCommand())
+	cmd.AddCommand(joinCommand(), leaveCommand(), program.VersionCommand())
 	cmd.AddCommand(install.Commands(unit.Agent(), nil)...)
 	return cmd
 }
