@@ -226,7 +226,7 @@ func (d *Door) unredeemed(v visit, node topics.Node, id topics.MachineID, err er
 		}
 	case errors.As(err, &taken):
 		o = outcome{Why: NameInUse, Node: taken.Node, ID: taken.ID}
-		r = &refusal{Why: NameInUse, text: "wants the name of another machine", next: fmt.Sprintf("dominion forget %s", taken.Node)}
+		r = &refusal{Why: NameInUse, text: "wants the name of another machine", next: "if it is yours, give it another name there: domain join CODE --name OTHER"}
 	case errors.Is(err, errEnded):
 		o = outcome{Why: WrongCode}
 		r = &refusal{Why: WrongCode, text: "was too late: its code has ended meanwhile", next: "dominion invite"}

@@ -387,6 +387,9 @@ func TestANameThatIsTaken(t *testing.T) {
 	if !errors.As(err, &taken) || *taken != (identity.NameTaken{Node: "pi2", ID: "machine-of-pi2"}) {
 		t.Fatalf("got %v", err)
 	}
+	if h := l.last(); h.Why != joining.NameInUse || strings.Contains(h.Next, "forget") || !strings.Contains(h.Next, "--name OTHER") {
+		t.Errorf("told: %+v", h)
+	}
 	second.Node = "pi3"
 	if _, err := join(t, second); err != nil {
 		t.Errorf("the same code under another name: %v", err)
