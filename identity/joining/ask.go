@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"dominion/identity"
+	"dominion/topics"
 )
 
 // Ask asks to be let in while the owner holds the window open: it calls show
-// once with the four words that the leader shows too, and waits until the
-// owner accepted or rejected, or ctx ends. Errors as Join.
+// once with the name that the leader lists this machine under (Request.As) and
+// the four words that it shows too, and waits until the owner accepted or
+// rejected, or ctx ends. Errors as Join.
 //
 // Who answers is proven by nothing but the eyes of who compares the words.
-func Ask(ctx context.Context, o Options, show func(words string)) (*identity.Membership, error) {
+func Ask(ctx context.Context, o Options, show func(as topics.Node, words string)) (*identity.Membership, error) {
 	n, err := arrive(ctx, o)
 	if err != nil {
 		return nil, err
@@ -26,7 +28,7 @@ func Ask(ctx context.Context, o Options, show func(words string)) (*identity.Mem
 	if err != nil {
 		return nil, err
 	}
-	show(wordsOf(a.salt))
+	show(a.as, wordsOf(a.salt))
 	box, err := n.await(ctx, a.session)
 	if err != nil {
 		return nil, err
@@ -41,6 +43,7 @@ func Ask(ctx context.Context, o Options, show func(words string)) (*identity.Mem
 // asked is what a newcomer keeps while it waits.
 type asked struct {
 	session      string
+	as           topics.Node
 	secret, salt []byte
 }
 
@@ -64,10 +67,14 @@ func (n *newcomer) ask(ctx context.Context) (asked, error) {
 	if err != nil {
 		return asked{}, n.broken(err)
 	}
-	if _, err := post[revealAnswer](ctx, n.caller, revealPath, revealQuestion{current(), leader.Session, nonce, own.key, n.request}); err != nil {
+	listed, err := post[revealAnswer](ctx, n.caller, revealPath, revealQuestion{current(), leader.Session, nonce, own.key, n.request})
+	if err != nil {
 		return asked{}, err
 	}
-	return asked{leader.Session, secret, transcript(n.house, own, leader)}, nil
+	if !labels(listed.As, n.Node) { // only the words prove that it is ours
+		return asked{}, n.broken(errors.New("it lists this machine under another's name"))
+	}
+	return asked{leader.Session, listed.As, secret, transcript(n.house, own, leader)}, nil
 }
 
 // await asks again and again until the owner has decided. The network may fail

@@ -17,6 +17,7 @@ import (
 
 	"dominion/identity"
 	"dominion/identity/joining"
+	"dominion/topics"
 )
 
 // message is a message on its way, to be altered in place.
@@ -240,7 +241,7 @@ func (p person) ask(t *testing.T, o joining.Options) (*identity.Membership, erro
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	return joining.Ask(ctx, joining.Impatient(o), func(words string) {
+	return joining.Ask(ctx, joining.Impatient(o), func(_ topics.Node, words string) {
 		for _, r := range p.door.Requests() {
 			decide := p.door.Reject
 			if r.Words == words {

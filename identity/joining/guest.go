@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type guest struct {
 	deciding     bool
 	box          []byte // the outcome, once decided
 	decided      time.Time
+	ended        string // why it no longer waits, if it was not let in
 }
 
 func (g *guest) waits() bool { return g.box == nil }
@@ -40,6 +42,7 @@ func (g *guest) waits() bool { return g.box == nil }
 // end decides that a guest does not come in.
 func (g *guest) end(o outcome, now time.Time, because string) Happening {
 	g.decide(o, now)
+	g.ended = because
 	return Happening{What: Left, Node: g.As, ID: g.ID, Remote: g.Remote, Text: fmt.Sprintf("%s (%s) no longer waits: %s", g.As, g.Remote, because)}
 }
 
@@ -130,7 +133,7 @@ func (d *Door) reveal(v visit, q revealQuestion) (revealAnswer, error) {
 	d.window.guests = append(d.window.guests, g)
 	d.mu.Unlock()
 	d.tell(g.asks())
-	return revealAnswer{current()}, nil
+	return revealAnswer{current(), g.As}, nil
 }
 
 func (a asking) guest(v visit, q revealQuestion) (*guest, error) {
@@ -173,14 +176,27 @@ func (g *guest) asks() Happening {
 func (w *window) label(node topics.Node) topics.Node {
 	label := string(node)
 	for n := 2; w.labels[strings.ToLower(label)]; n++ {
-		number := fmt.Sprintf("-%d", n)
-		label = string(node)[:min(len(node), longestLabel-len(number))] + number
+		label = numbered(node, n)
 	}
 	if w.labels == nil {
 		w.labels = make(map[string]bool)
 	}
 	w.labels[strings.ToLower(label)] = true
 	return topics.Node(label)
+}
+
+// release has a name given again.
+func (w *window) release(label topics.Node) { delete(w.labels, strings.ToLower(string(label))) }
+
+func numbered(node topics.Node, n int) string {
+	number := fmt.Sprintf("-%d", n)
+	return string(node)[:min(len(node), longestLabel-len(number))] + number
+}
+
+// labels tells whether a name is one that label makes of a node's.
+func labels(as, node topics.Node) bool {
+	n, err := strconv.Atoi(string(as[strings.LastIndexByte(string(as), '-')+1:]))
+	return as == node || err == nil && n >= 2 && string(as) == numbered(node, n)
 }
 
 const longestLabel = 63 // as of any node's name

@@ -22,7 +22,7 @@ import (
 const (
 	tidyEach     = 5 * time.Second
 	pollEach     = 2 * time.Second
-	pollMissed   = 30 * time.Second // a machine that did not ask for so long has gone
+	pollMissed   = 10 * time.Second // a machine that did not ask for so long has gone
 	waitsFor     = 10 * time.Minute // and is sent away after this
 	outcomeKept  = 5 * time.Minute
 	mostWaiting  = 32
@@ -42,9 +42,9 @@ type window struct {
 // Request is a machine that waits in the window to be accepted.
 type Request struct {
 	// As is what to say to Accept and Reject: its name, or for a machine that
-	// asks under a name that was asked for before, "pi2-2". It is never given
-	// to another machine while the window is open, so that what was compared
-	// is what is accepted.
+	// asks under a name that was asked for before, "pi2-2". Unless it was
+	// rejected, it is never given to another machine while the window is open,
+	// so that what was compared is what is accepted.
 	As     topics.Node
 	Node   topics.Node // the name it wants
 	ID     topics.MachineID
@@ -196,7 +196,22 @@ func (d *Door) decide(as topics.Node) (*guest, error) {
 		}
 		names = append(names, string(g.As))
 	}
-	return nil, fmt.Errorf("no machine waits to join as %s (waiting: %s)", as, cmp.Or(strings.Join(names, ", "), "none"))
+	waiting := cmp.Or(strings.Join(names, ", "), "none")
+	if because := d.window.ended(as); because != "" {
+		return nil, fmt.Errorf("%s no longer asks to join: %s (waiting: %s)", as, because, waiting)
+	}
+	return nil, fmt.Errorf("no machine waits to join as %s (waiting: %s)", as, waiting)
+}
+
+// ended says why the last that waited under a name no longer does; "": nobody
+// did of late, or it was let in.
+func (w *window) ended(as topics.Node) string {
+	for _, g := range slices.Backward(w.guests) {
+		if g.As == as {
+			return g.ended
+		}
+	}
+	return ""
 }
 
 // Reject sends the machine away that waits as this.
@@ -208,6 +223,7 @@ func (d *Door) Reject(as topics.Node) error {
 	d.mu.Lock()
 	g.deciding = false
 	told := g.end(outcome{Why: Rejected}, d.o.Now(), "it was rejected")
+	d.window.release(g.As)
 	d.mu.Unlock()
 	d.tell(told)
 	return nil

@@ -22,6 +22,7 @@ import (
 
 // asker is a machine that waits in the window.
 type asker struct {
+	as    topics.Node
 	words string
 	done  chan struct{} // closed when m and err are set
 	m     *identity.Membership
@@ -32,16 +33,19 @@ type asker struct {
 func asks(t *testing.T, o joining.Options) *asker {
 	t.Helper()
 	a := &asker{done: make(chan struct{})}
-	shown := make(chan string, 1)
+	shown := make(chan struct{})
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	go func() {
 		defer cancel()
 		defer close(a.done)
-		a.m, a.err = joining.Ask(ctx, joining.Impatient(o), func(words string) { shown <- words })
+		a.m, a.err = joining.Ask(ctx, joining.Impatient(o), func(as topics.Node, words string) {
+			a.as, a.words = as, words
+			close(shown)
+		})
 	}()
 	t.Cleanup(func() { cancel(); <-a.done })
 	select {
-	case a.words = <-shown:
+	case <-shown:
 	case <-a.done:
 	}
 	return a
@@ -100,10 +104,41 @@ func TestTheOwnerSaysNo(t *testing.T) {
 	}
 }
 
+// TestAfterARejectTheNameIsFree holds that who asks again is accepted by its
+// plain name, and that each machine shows the name that works.
+func TestAfterARejectTheNameIsFree(t *testing.T) {
+	l := newLeader(t, "7f3a9c", "Birkenweg")
+	l.door.Window(time.Hour)
+	o := machine(t, l, "pi2", "")
+	first := asks(t, o)
+	if err := l.door.Reject("pi2"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := first.answered()
+	wants(t, err, joining.Rejected)
+	again, other := asks(t, o), asks(t, machine(t, l, "pi2", ""))
+	var listed []topics.Node
+	for _, r := range l.door.Requests() {
+		listed = append(listed, r.As)
+	}
+	if diff := cmp.Diff([]topics.Node{"pi2", "pi2-2"}, listed); diff != "" {
+		t.Errorf("listed (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(listed, []topics.Node{again.as, other.as}); diff != "" {
+		t.Errorf("on the machines' screens (-listed +shown):\n%s", diff)
+	}
+	if err := l.door.Accept(again.as); err != nil {
+		t.Error(err)
+	}
+	if m, err := again.answered(); err != nil || m.Node != "pi2" {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
 func TestAClosedWindow(t *testing.T) {
 	l := newLeader(t, "7f3a9c", "Birkenweg")
 	o := machine(t, l, "pi2", "")
-	_, err := joining.Ask(t.Context(), o, func(string) { t.Error("words were shown") })
+	_, err := joining.Ask(t.Context(), o, func(topics.Node, string) { t.Error("words were shown") })
 	wants(t, err, joining.WindowClosed)
 
 	l.door.Window(10 * time.Minute)
@@ -117,7 +152,7 @@ func TestAClosedWindow(t *testing.T) {
 		t.Errorf("the window ends at %v", ends)
 	}
 	l.clock.add(11 * time.Minute)
-	_, err = joining.Ask(t.Context(), o, func(string) { t.Error("words were shown") })
+	_, err = joining.Ask(t.Context(), o, func(topics.Node, string) { t.Error("words were shown") })
 	wants(t, err, joining.WindowClosed)
 	if ends := l.door.WindowEnds(); !ends.IsZero() {
 		t.Errorf("a closed window ends at %v", ends)
@@ -141,22 +176,25 @@ func TestAMachineThatHasGoneNoLongerWaits(t *testing.T) {
 	l := newLeader(t, "7f3a9c", "Birkenweg")
 	l.door.Window(time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := joining.Ask(ctx, machine(t, l, "pi2", ""), func(string) { cancel() })
+	_, err := joining.Ask(ctx, machine(t, l, "pi2", ""), func(topics.Node, string) { cancel() })
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	if n := len(l.door.Requests()); n != 1 {
 		t.Errorf("%d wait", n)
 	}
-	l.clock.add(31 * time.Second)
+	l.clock.add(11 * time.Second)
 	if all := l.door.Requests(); len(all) > 0 {
 		t.Errorf("%+v", all)
 	}
 	if h := l.last(); h.What != joining.Left || h.Node != "pi2" {
 		t.Errorf("told: %+v", h)
 	}
-	if err := l.door.Accept("pi2"); err == nil {
-		t.Error("who has gone was accepted")
+	if err := l.door.Accept("pi2"); err == nil || !strings.Contains(err.Error(), "pi2 no longer asks to join: it has gone") {
+		t.Errorf("who has gone was accepted: %v", err)
+	}
+	if nodes := l.nodes(); len(nodes) > 0 {
+		t.Errorf("admitted: %v", nodes)
 	}
 }
 
@@ -167,7 +205,7 @@ func TestNobodyWaitsForever(t *testing.T) {
 	began := l.clock.Now()
 	o.Door = between(t, l, func(path string, question bool, _ message) {
 		if path == "/join/wait" && question {
-			l.clock.add(20 * time.Second)
+			l.clock.add(8 * time.Second)
 		}
 	})
 	_, err := asks(t, o).answered()
@@ -217,7 +255,7 @@ func TestANameIsNotGivenToAnotherWhileTheWindowIsOpen(t *testing.T) {
 	l := newLeader(t, "7f3a9c", "Birkenweg")
 	l.door.Window(time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := joining.Ask(ctx, machine(t, l, "pi2", ""), func(string) { cancel() }); err == nil {
+	if _, err := joining.Ask(ctx, machine(t, l, "pi2", ""), func(topics.Node, string) { cancel() }); err == nil {
 		t.Fatal("it joined")
 	}
 	l.clock.add(time.Minute) // the owner has seen pi2's words, and it has gone

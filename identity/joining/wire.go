@@ -144,7 +144,10 @@ type revealQuestion struct {
 	Request string `json:"request"`
 }
 
-type revealAnswer struct{ version }
+type revealAnswer struct {
+	version
+	As topics.Node `json:"as"` // Request.As
+}
 
 type waitQuestion struct {
 	version

@@ -19,6 +19,7 @@ import (
 	"dominion/cmd/program/unit"
 	"dominion/identity"
 	"dominion/identity/joining"
+	"dominion/topics"
 )
 
 func joinCommand() *cobra.Command {
@@ -165,13 +166,14 @@ func (j join) knock(ctx context.Context, o joining.Options) (*identity.Membershi
 	if j.code != "" {
 		return joining.Join(ctx, o)
 	}
-	return joining.Ask(ctx, o, func(words string) {
-		fmt.Fprintf(j.says, `Asking to be let in as %s. On the leader, these must be the words beside it:
+	return joining.Ask(ctx, o, func(as topics.Node, words string) {
+		fmt.Fprintf(j.says, `Asking to be let in as %s. On the leader these must be the words
+beside %s:
 
     %s
 
-If they are, type there:  dominion accept %[1]s
-`, o.Node, words)
+If they are, type there:  dominion accept %[2]s
+`, o.Node, as, words)
 	})
 }
 
