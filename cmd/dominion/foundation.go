@@ -86,6 +86,11 @@ func (f *founding) again(cmd *cobra.Command) error {
 	if err != nil {
 		return denied(err, "dominion init")
 	}
+	if f.boot.said {
+		if err := f.bootDenied(); err != nil {
+			return err
+		}
+	}
 	known := slices.ContainsFunc(accounts.Users(), func(u identity.User) bool { return u.Name == homeAssistantUser })
 	if f.config.Broker == "" && f.homeAssistant.said && f.homeAssistant.wanted && !known {
 		if made.HomeAssistant, err = giveHomeAssistant(accounts); err != nil {

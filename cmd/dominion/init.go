@@ -147,11 +147,66 @@ func (f *founding) usual(cmd *cobra.Command) error {
 		if err := f.ask(cmd, someone); err != nil {
 			return err
 		}
+	} else if err := f.agree(); err != nil {
+		return err
 	}
 	if !f.boot.said {
 		f.boot.wanted = os.Geteuid() == 0 && bootable()
 	}
 	return nil
+}
+
+// agree refuses flags that want two houses at once.
+func (f *founding) agree() error {
+	c := &f.config
+	said := func(key string) bool { _, said := f.said[key]; return said }
+	contrary := func(key, with string) error {
+		return program.Fail(program.BadUsage, "%s %s", configs.FlagName(key), with)
+	}
+	for _, key := range []string{"listen", "listen_tls"} {
+		if c.Broker != "" && said(key) {
+			return contrary(key, "is for a broker of its own, but --broker has the house on another (leave one of them out)")
+		}
+	}
+	if c.Broker != "" && f.homeAssistant.said && f.homeAssistant.wanted {
+		return contrary("home_assistant", "makes a login at a broker of its own, but --broker has the house on another (leave one of them out; that other broker's owner gives Home Assistant its login)")
+	}
+	for _, key := range []string{"username", "password_file", "logins", "node_username", "node_password_file"} {
+		if c.Broker == "" && said(key) {
+			return contrary(key, "is for another broker than its own, and there is no --broker (add --broker mqtt://HOST, or leave it out)")
+		}
+	}
+	for _, key := range []string{"traits", "services_dir"} {
+		if c.Domain == "" && said(key) {
+			return contrary(key, "is of a machine that runs services, and there is no --domain (add --domain NAME, or leave it out)")
+		}
+	}
+	return nil
+}
+
+// bootDenied says why the house cannot be started at boot, if it cannot.
+func (f *founding) bootDenied() error {
+	why := ""
+	switch {
+	case !f.boot.wanted:
+		return nil
+	case os.Geteuid() != 0:
+		why = "only root can have it start at boot: sudo dominion init makes a house of root's."
+	case !bootable():
+		why = "no systemd runs here that could start it at boot."
+	default:
+		return nil
+	}
+	return program.Fail(program.CannotRun, "%s\nWithout --boot, have your own init run this:\n  %s", why, f.serve())
+}
+
+// serve is what starts the leader of this house from everywhere.
+func (f *founding) serve() string {
+	data := f.config.Data
+	if whole, err := filepath.Abs(data); err == nil {
+		data = whole
+	}
+	return "dominion serve --config " + shellWord(f.path) + " --data " + shellWord(data)
 }
 
 // settle completes and checks what the house will be. Paths are written as
@@ -180,13 +235,7 @@ func (f *founding) settle(file *configs.File) error {
 	if c.NodeUsername == "" && c.Logins == loginsShared {
 		c.NodeUsername, c.NodePasswordFile = c.Username, c.PasswordFile
 	}
-	if f.boot.wanted && os.Geteuid() != 0 {
-		return program.Fail(program.CannotRun, "only root can have it start at boot (sudo dominion init; or --boot=false, and start it yourself: dominion serve)")
-	}
-	if f.boot.wanted && !bootable() {
-		return program.Fail(program.CannotRun, "no systemd runs here that could start it at boot (--boot=false, and start it yourself: dominion serve)")
-	}
-	return nil
+	return f.bootDenied()
 }
 
 func checkHouseName(name string) error {

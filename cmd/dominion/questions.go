@@ -34,6 +34,9 @@ func (f *founding) ask(cmd *cobra.Command, p person) error {
 			return err
 		}
 	}
+	if err := f.agree(); err != nil {
+		return err
+	}
 	if f.config.Broker != "" && f.config.PasswordFile == "" {
 		if err := f.askLogin(ctx, p); err != nil {
 			return err

@@ -82,3 +82,20 @@ func TestQuestionsEndWithoutAnAnswer(t *testing.T) {
 		t.Errorf("takes %v, %v", said, err)
 	}
 }
+
+// TestBootDenied holds that whoever must start his house himself is told how
+// to start that one, and no other.
+func TestBootDenied(t *testing.T) {
+	f := &founding{path: "/home/ann/.config/dominion/dominion.toml", config: config{Data: "/home/ann/.local/share/dominion"}}
+	if err := f.bootDenied(); err != nil {
+		t.Errorf("without --boot: %v", err)
+	}
+	if bootable() && os.Geteuid() == 0 {
+		return // here it could
+	}
+	f.boot = choice{said: true, wanted: true}
+	const own = "\n  dominion serve --config /home/ann/.config/dominion/dominion.toml --data /home/ann/.local/share/dominion"
+	if err := f.bootDenied(); err == nil || !strings.HasSuffix(err.Error(), own) {
+		t.Errorf("says %v, want at its end:%s", err, own)
+	}
+}
