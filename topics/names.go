@@ -55,18 +55,20 @@ func CheckName(s string) error {
 		return errors.New("a name is empty")
 	case len(s) > maxName:
 		return fmt.Errorf("name %.20q… has %d characters (at most %d)", s, len(s), maxName)
-	case !alphanumeric(s[0]):
-		return fmt.Errorf("name %q begins with %q (begin with a letter or digit)", s, s[0])
 	}
-	for i := 1; i < len(s); i++ {
-		if !alphanumeric(s[i]) && s[i] != '_' && s[i] != '-' {
-			return fmt.Errorf("name %q has %q (letters, digits, _ and - are allowed)", s, s[i])
+	for i, c := range s {
+		switch {
+		case alphanumeric(c):
+		case i == 0:
+			return fmt.Errorf("name %q begins with %q (begin with a letter or digit)", s, c)
+		case c != '_' && c != '-':
+			return fmt.Errorf("name %q has %q (letters, digits, _ and - are allowed)", s, c)
 		}
 	}
 	return nil
 }
 
-func alphanumeric(c byte) bool {
+func alphanumeric[C byte | rune](c C) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 

@@ -54,7 +54,7 @@ func TestNames(t *testing.T) {
 	for name, want := range map[string]string{
 		"attic": "", "Pi-4_b": "", "4": "",
 		"": "empty", "-a": "begins with", "_group": "begins with", "a/b": "has '/'", "a+b": "has '+'", "a#": "has '#'",
-		"..": "begins with", "a..b": "has '.'", "ä": "begins with", "a b": "has ' '", "a$b": "has '$'",
+		"..": "begins with", "a..b": "has '.'", "ä": "begins with 'ä'", "Küche": "has 'ü'", "a b": "has ' '", "a$b": "has '$'",
 		"coordinator": "reserved", "Coordinator": "reserved", "all": "reserved", "service": "reserved",
 	} {
 		err := topics.Node(name).Check()
