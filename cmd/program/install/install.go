@@ -88,13 +88,16 @@ func (m machine) may(o Options, verb string) error {
 		own = append([]string{"dominion"}, o.As...)
 	}
 	command := strings.Join(append(own, verb), " ")
-	if !m.booted() {
+	switch {
+	case !m.booted() && verb == "uninstall":
+		return program.Fail(program.CannotRun, `this machine has no systemd: there is nothing to uninstall.
+Whatever else starts it at boot, have that start it no more.`)
+	case !m.booted():
 		serve := between(o.Part.Render(o.Part.Name, own...), "\nExecStart=", "\n")
 		return program.Fail(program.CannotRun, `this machine has no systemd that would start it at boot.
 Have your own init run this at boot, as a user who owns %s:
   %s --data %s`, o.Part.StatePath(), serve, o.Part.StatePath())
-	}
-	if !m.root {
+	case !m.root:
 		return program.Fail(program.CannotRun, "only root may do that: sudo %s", m.typed(command))
 	}
 	return nil

@@ -416,6 +416,14 @@ kept: /etc/dominion/domain.toml, /var/lib/dominion/domain
 	}
 }
 
+func TestUninstallWithoutSystemd(t *testing.T) {
+	p := newPi(t)
+	os.RemoveAll(filepath.Join(p.files, "run/systemd"))
+	o := agent()
+	o.Out = io.Discard
+	fails(t, p.machine.Uninstall(t.Context(), o), program.CannotRun, "there is nothing to uninstall")
+}
+
 func TestUninstallOfAPackage(t *testing.T) {
 	p := newPi(t)
 	p.write("/usr/lib/systemd/system/dominion-domain.service", unit.Agent().Render("dominion-domain", "/usr/bin/domain"))
