@@ -10,8 +10,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -126,8 +129,51 @@ func (c *caller) unreached(ctx context.Context, err error) error {
 		return ctx.Err()
 	case errors.As(err, &plain), strings.Contains(err.Error(), "malformed HTTP"), strings.Contains(err.Error(), "server gave HTTP response"):
 		return &BrokenAnswer{c.door, &strange{errors.New("it does not speak HTTPS")}}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return &BrokenAnswer{c.door, err}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET):
+		return &BrokenAnswer{c.door, &hangsUp{err}}
 	}
-	return fmt.Errorf("reach the leader: %w", err)
+	var call *net.OpError
+	var within interface{ Timeout() bool }
+	switch {
+	case errors.As(err, &call) && call.Op == "dial":
+		return fmt.Errorf("nobody answers at %s (%w)", c.door, reason{err})
+	case errors.As(err, &within) && within.Timeout():
+		return fmt.Errorf("nobody answers at %s (%w)", c.door, &late{err})
+	}
+	return fmt.Errorf("the leader at %s: %w", c.door, reason{err})
 }
+
+// hangsUp is a connection that ended where an answer was due.
+type hangsUp struct{ error }
+
+func (e *hangsUp) Error() string { return "it hangs up" }
+func (e *hangsUp) Unwrap() error { return e.error }
+
+// late is an answer that did not come in time.
+type late struct{ error }
+
+func (e *late) Error() string { return "not in time" }
+func (e *late) Unwrap() error { return e.error }
+
+// reason shows of an error of the network only the innermost: what Go tells
+// around it says what it called, not why it failed.
+type reason struct{ error }
+
+func (e reason) Error() string {
+	err := e.error
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	var call *net.OpError
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	var system *os.SyscallError
+	if errors.As(err, &system) {
+		err = system.Err
+	}
+	return err.Error()
+}
+
+func (e reason) Unwrap() error { return e.error }

@@ -89,7 +89,9 @@ func arrive(ctx context.Context, o Options) (*newcomer, error) {
 
 func (n *newcomer) hello(ctx context.Context) (helloAnswer, error) {
 	house, err := post[helloAnswer](ctx, n.caller, helloPath, helloQuestion{current()})
-	if notJSON := (*strange)(nil); errors.As(err, &notJSON) {
+	var notJSON *strange
+	var ends *hangsUp
+	if errors.As(err, &notJSON) || errors.As(err, &ends) {
 		return house, &NotDominion{n.Door, err}
 	}
 	if err != nil {

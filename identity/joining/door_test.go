@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -78,8 +79,8 @@ func TestNobodyIsThere(t *testing.T) {
 	door := listener.Addr().String()
 	listener.Close()
 	_, err = join(t, joining.Options{Door: door, Code: joining.NewCode(), Node: "pi2", ID: "x"})
-	if err == nil || !strings.Contains(err.Error(), "connection refused") || !strings.Contains(err.Error(), door) {
-		t.Errorf("got %v", err)
+	if want := "nobody answers at " + door + " (connection refused)"; err == nil || err.Error() != want || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("got %v, want %s", err, want)
 	}
 	for _, o := range []joining.Options{
 		{Door: "nowhere", Code: joining.NewCode(), Node: "pi2", ID: "x"},
@@ -144,8 +145,13 @@ func TestAConnectionThatEndsAtOnce(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	if m, err := join(t, joining.Options{Door: listener.Addr().String(), Code: joining.NewCode(), Node: "pi2", ID: "x"}); err == nil {
-		t.Errorf("joined %+v", m)
+	door := listener.Addr().String()
+	m, err := join(t, joining.Options{Door: door, Code: joining.NewCode(), Node: "pi2", ID: "x"})
+	if err == nil {
+		t.Fatalf("joined %+v", m)
+	}
+	if want := "what answers at " + door + " is not a leader's HTTPS port"; !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "EOF") {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

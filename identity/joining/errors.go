@@ -2,6 +2,7 @@ package joining
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"time"
 
@@ -94,7 +95,12 @@ type NotDominion struct {
 }
 
 func (e *NotDominion) Error() string {
-	return fmt.Sprintf("what answers at %s is no Dominion leader (%v): is that the leader's HTTPS port? dominion status shows it there", e.Door, e.Err)
+	why := e.Err
+	var broken *BrokenAnswer
+	if errors.As(why, &broken) {
+		why = broken.Err
+	}
+	return fmt.Sprintf("what answers at %s is not a leader's HTTPS port (8443, if it was not changed): %v (dominion status shows the port there)", e.Door, why)
 }
 
 func (e *NotDominion) Unwrap() error { return e.Err }
