@@ -53,7 +53,7 @@ func (j join) doors(ctx context.Context) ([]string, error) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return nil, program.Fail(program.Unwell, "interrupted: nothing was changed here")
+		return nil, j.interrupted()
 	case errors.As(err, &several):
 		return nil, j.whichOne(several.Houses)
 	case errors.Is(err, whereabouts.ErrNone):

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,7 +42,7 @@ no service stops. To move to another house: domain leave.
 
 ` + program.ExitCodes,
 		Example: "  domain join 4F7K-9QXM-2C\n  domain join 4F7K-9QXM-2C --leader 192.168.1.2 --traits compute,usb-zigbee",
-		Args:    cobra.MaximumNArgs(1),
+		Args:    cobra.ArbitraryArgs, // a code may be typed with blanks
 		RunE:    func(cmd *cobra.Command, args []string) error { return j.run(cmd, args) },
 	}
 	program.AddFlags(cmd, joinSettings())
@@ -76,7 +77,7 @@ func (j join) run(cmd *cobra.Command, args []string) error {
 	var code joining.Code
 	var err error
 	if len(args) > 0 {
-		if code, err = joining.ParseCode(args[0]); err != nil {
+		if code, err = joining.ParseCode(strings.Join(args, " ")); err != nil {
 			return &program.Exit{Code: program.BadUsage, Err: err}
 		}
 		j.code = " " + code.String()
@@ -150,7 +151,7 @@ func (j join) enter(ctx context.Context, o joining.Options) (*identity.Membershi
 		case err == nil:
 			return j.check(m, door)
 		case ctx.Err() != nil:
-			return nil, program.Fail(program.Unwell, "interrupted: nothing was changed here, and the same code can be used again")
+			return nil, j.interrupted()
 		case j.wasOurs(err):
 			return j.before, nil
 		case !unreached(err):
@@ -159,6 +160,14 @@ func (j join) enter(ctx context.Context, o joining.Options) (*identity.Membershi
 		bad = append(bad, fmt.Errorf("%s: %w", door, err))
 	}
 	return nil, program.Fail(program.NoAnswer, "no leader answers: %w (is its https port open, and this the right address?)", errors.Join(bad...))
+}
+
+// interrupted says what has become of a join that its owner ended.
+func (j join) interrupted() error {
+	if j.code == "" {
+		return program.Fail(program.Unwell, "interrupted: nothing was changed here")
+	}
+	return program.Fail(program.Unwell, "interrupted: nothing was changed here, and the same code can be used again")
 }
 
 // knock brings the code, or asks.

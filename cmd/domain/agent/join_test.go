@@ -231,7 +231,8 @@ func TestJoinRefused(t *testing.T) {
 		t.Fatal("a machine that was refused is a member")
 	}
 	m.types(program.Well, "This machine is pi2", "join", code, "--leader", h.at, "--name", "pi2", "--no-run")
-	m.types(program.Well, "This machine is pi2", "join", code, "--leader", h.at, "--no-run") // the same once more
+	blanks := append(strings.Split(code, "-"), "--leader", h.at, "--no-run")
+	m.types(program.Well, "This machine is pi2", append([]string{"join"}, blanks...)...) // the same once more
 
 	other := newMachine(t)
 	other.types(program.Unwell, "pi2", "join", code, "--leader", h.at, "--name", "pi3", "--no-run")
@@ -330,6 +331,23 @@ func TestJoinByTheWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code := <-ended; code != program.Well || m.membership() == nil {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+}
+
+// TestJoinInterrupted holds that a join that was ended says no more of a code
+// than there was.
+func TestJoinInterrupted(t *testing.T) {
+	h, m := newHouse(t, "7f3a9c"), newMachine(t)
+	h.door.Window(time.Minute)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	out, ended := &screen{}, make(chan int, 1)
+	go func() { ended <- domain(ctx, out, "join", "--leader", h.at, "--name", "pi2", "--no-run") }()
+	out.shows(t, "dominion accept pi2")
+	interrupt()
+	if code := <-ended; code != program.Unwell || m.membership() != nil ||
+		!strings.Contains(out.String(), "interrupted: nothing was changed here\n") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
 }
