@@ -117,7 +117,7 @@ func (a *addition) enter(cmd *cobra.Command, w io.Writer, house *local, p setup.
 	if have, ok := house.Services[p.Name]; ok {
 		line := fmt.Sprintf("%s:%d", done.File, house.file.Line("services."+p.Name))
 		if changes := a.differs(have); changes != "" {
-			return program.Fail(program.Unwell, "%s is in the catalogue already, with another %s, and was not changed (edit it: %s; then: dominion reload)", p.Name, changes, line)
+			return program.Fail(program.Unwell, "%s is in the catalogue already, differs in %s, and was not changed (edit it: %s; then: dominion reload)", p.Name, changes, line)
 		}
 		fmt.Fprintf(w, "%s is in the catalogue already (%s), and was not changed.\n", p.Name, line)
 		return nil
@@ -204,11 +204,11 @@ func (a *addition) place(w io.Writer, house *local, dir string, p setup.Proposal
 		return nil
 	}
 	style := screen.Style{Width: program.Columns(w)}
-	fmt.Fprint(w, style.Paragraph("It runs "+setup.Where(entry)+". Its directory must be there, in services_dir:", 0))
+	fmt.Fprint(w, style.Paragraph("It runs "+setup.Where(entry)+". Its directory must be in services_dir there.", 0))
 	if _, err := os.Stat(there); errors.Is(err, fs.ErrNotExist) && runsHere {
-		fmt.Fprintf(w, "  dominion add %s --install     for this machine\n", shellWord(dir))
+		fmt.Fprintf(w, "To copy it there on this machine:\n  dominion add %s --install\n", shellWord(dir))
 	}
-	fmt.Fprintf(w, "  scp -r %s MACHINE:%s     for another\n", shellWord(dir), filepath.Join(agent.ServicesDir, p.Name))
+	fmt.Fprintf(w, "To copy it to another machine, whose name is typed for MACHINE:\n  scp -r %s MACHINE:%s\n", shellWord(dir), filepath.Join(agent.ServicesDir, p.Name))
 	return nil
 }
 
