@@ -26,6 +26,17 @@ type memory struct {
 
 const memoryFile = "coordinator.json"
 
+// HouseIn is the house that a leader's data directory is of, "" while it is not
+// known: no leader ever ran there, or the file cannot be read.
+func HouseIn(dir string) topics.HouseID {
+	var read memory
+	text, err := os.ReadFile(filepath.Join(dir, memoryFile))
+	if err != nil || json.Unmarshal(text, &read) != nil || topics.CheckName(string(read.House)) != nil {
+		return ""
+	}
+	return read.House
+}
+
 // openMemory reads the data directory's file. An unreadable one is moved
 // aside and its new name returned: the house is rebuilt from the bus.
 func openMemory(dir string, now time.Time) (m memory, aside string, err error) {
