@@ -8,6 +8,7 @@ import (
 
 	"dominion/cmd/dominion/screen"
 	"dominion/cmd/program"
+	"dominion/coordinator"
 	"dominion/identity/joining"
 )
 
@@ -55,7 +56,7 @@ It works on the leader's machine.`,
 				return err
 			}
 			told := cmd.ErrOrStderr()
-			says := append([]string{"Type that on the one machine that is to join. It is good for " + screen.Lasting(lasts) + "."}, here.closed(made.Leads)...)
+			says := append([]string{"Type that on the one machine that is to join. It is good for " + screen.Lasting(lasts) + ".", here.amongSeveral()}, here.closed(made.Leads)...)
 			for _, text := range says {
 				fmt.Fprint(told, styleOf(told).Paragraph(text, 0))
 			}
@@ -66,6 +67,15 @@ It works on the leader's machine.`,
 	cmd.Flags().DurationVar(&lasts, "for", joining.DefaultLife, "how long the code is good (`duration`)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "write JSON; fields are added over time, never renamed")
 	return cmd
+}
+
+// amongSeveral says how the house is told from others that the machine hears.
+func (l *local) amongSeveral() string {
+	const add = "Where it hears several houses, add to the line: --house "
+	if id := coordinator.HouseIn(l.Data); id != "" {
+		return add + string(id) + " (" + l.Name + ")"
+	}
+	return add + shellWord(l.Name)
 }
 
 // closed says why nobody can join now.
