@@ -158,7 +158,14 @@ func (g *gate) happened(h joining.Happening) {
 	}
 	g.log.Info().Str("what", h.What).Str("domain", string(h.Node)).Str("from", h.Remote).Msg(h.Text)
 	g.tell(doorNotice(h))
+	if h.What == joining.Joined { // so it is of no matter that the window was closed to it
+		g.tell(coordinator.Notice{ID: closedTo(h.Remote)})
+	}
 }
+
+// closedTo is the alert that somebody asks from an address while the window is
+// closed: one apart, so that no graver refusal makes way for it.
+func closedTo(remote string) string { return "refused-join-" + slug(network(remote)) + "-closed" }
 
 // tellTurnedAway tells of somebody who was refused at the door.
 func (g *gate) tellTurnedAway(h joining.Happening, now time.Time) {
@@ -175,11 +182,14 @@ func doorNotice(h joining.Happening) coordinator.Notice {
 	n := coordinator.Notice{What: h.What, Subject: string(h.Node), Text: h.Text}
 	switch h.What {
 	case joining.Asks:
-		n.ID, n.For = "join-"+string(h.Node), 2*time.Minute // it asks again and again
+		n.ID, n.For = "join-"+string(h.Node), askLasts // it asks again and again
 		n.Alert = &topics.Alert{Severity: topics.SeverityInfo, Text: h.Text, Next: h.Next, About: string(h.Node)}
 	case joining.Refused:
 		n.Subject = slug(network(h.Remote))
 		n.ID, n.For = "refused-join-"+n.Subject, alertLasts
+		if h.Why == joining.WindowClosed {
+			n.ID, n.For = closedTo(h.Remote), askLasts
+		}
 		n.Alert = &topics.Alert{Severity: topics.SeverityWarning, Text: h.Text, Next: h.Next}
 	default: // it is settled
 		n.ID = "join-" + string(h.Node)
@@ -187,7 +197,10 @@ func doorNotice(h joining.Happening) coordinator.Notice {
 	return n
 }
 
-const alertLasts = 10 * time.Minute // after the last refusal that was told
+const (
+	alertLasts = 10 * time.Minute // after the last refusal that was told
+	askLasts   = 2 * time.Minute
+)
 
 // tellRefusal tells of something that the broker refused.
 func (g *gate) tellRefusal(r broker.Refusal, now time.Time) {

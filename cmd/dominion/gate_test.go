@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
 	"dominion/broker"
@@ -57,6 +58,36 @@ func TestAFloodOfRefusalsIsAFewTellings(t *testing.T) {
 	g.tellRefusal(broker.Refusal{What: broker.Connecting, Remote: "10.0.0.8:1", Account: "ann", Why: "wrong user or password"}, now.Add(3*time.Minute))
 	if told() != 1 {
 		t.Error("what happened later was not told")
+	}
+}
+
+// TestJoiningSettlesAClosedWindow holds that the alert of a machine that asked
+// while the window was closed ends when it joins, or soon; a graver one of its
+// address stays.
+func TestJoiningSettlesAClosedWindow(t *testing.T) {
+	g := newGate(nil, zerolog.Nop())
+	now := time.Now()
+	alerts := map[string]time.Duration{} // how long each that stands lasts
+	heed := func() {
+		for len(g.notices) > 0 {
+			n := <-g.notices
+			delete(alerts, n.ID)
+			if n.Alert != nil {
+				alerts[n.ID] = n.For
+			}
+		}
+	}
+	for _, why := range []joining.Why{joining.WrongCode, joining.WindowClosed} {
+		g.tellTurnedAway(joining.Happening{What: joining.Refused, Why: why, Node: "pi2", Remote: "10.0.0.9"}, now)
+	}
+	heed()
+	if diff := cmp.Diff(map[string]time.Duration{"refused-join-10-0-0-9": 10 * time.Minute, "refused-join-10-0-0-9-closed": 2 * time.Minute}, alerts); diff != "" {
+		t.Errorf("before it joined (-want +got):\n%s", diff)
+	}
+	g.happened(joining.Happening{What: joining.Joined, Node: "pi2", Remote: "10.0.0.9"})
+	heed()
+	if diff := cmp.Diff(map[string]time.Duration{"refused-join-10-0-0-9": 10 * time.Minute}, alerts); diff != "" {
+		t.Errorf("after it joined (-want +got):\n%s", diff)
 	}
 }
 
