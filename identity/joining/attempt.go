@@ -200,7 +200,7 @@ func (d *Door) admitWith(v visit, a attempt, request string) (p *papers, again b
 		return nil, false, err
 	}
 	if before != "" && !d.belongs(before, a.id) { // forgotten since: the code does not bring it back
-		return nil, false, &errUsed{before}
+		return nil, false, &errUsed{by: before}
 	}
 	p, again, err = d.admit(a.node, a.id, request, true)
 	if err != nil && before == "" && !d.belongs(a.node, a.id) {
@@ -221,7 +221,11 @@ func (d *Door) unredeemed(v visit, node topics.Node, id topics.MachineID, err er
 	case errors.As(err, &used):
 		o = outcome{Why: Used, Node: used.by}
 		r = &refusal{Why: Used, text: "wants to join with a code that has served another machine", next: "dominion invite"}
-		if used.by != "" {
+		switch {
+		case used.same: // so it says, and has the code; it may have typed it once more
+			r.text = "was let in by this code already, and it gives no other key: nothing was changed"
+			r.next = "if it has lost its papers: dominion invite"
+		case used.by != "":
 			r.text = fmt.Sprintf("wants to join with the code that %s has used", used.by)
 		}
 	case errors.As(err, &taken):

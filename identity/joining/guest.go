@@ -43,6 +43,10 @@ func (g *guest) waits() bool { return g.box == nil }
 func (g *guest) end(o outcome, now time.Time, because string) Happening {
 	g.decide(o, now)
 	g.ended = because
+	return g.left(because)
+}
+
+func (g *guest) left(because string) Happening {
 	return Happening{What: Left, Node: g.As, ID: g.ID, Remote: g.Remote, Text: fmt.Sprintf("%s (%s) no longer waits: %s", g.As, g.Remote, because)}
 }
 

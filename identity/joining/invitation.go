@@ -243,7 +243,10 @@ func (dir invitations) try(codes []Code, now time.Time, proven func(index int) b
 }
 
 // errUsed is a code that has served another machine.
-type errUsed struct{ by topics.Node } // empty: it was not admitted
+type errUsed struct {
+	by   topics.Node // empty: it was not admitted
+	same bool        // who comes with it is of the same name and id, with another key
+}
 
 func (e *errUsed) Error() string {
 	if e.by == "" {
@@ -269,7 +272,7 @@ func (dir invitations) bind(code Code, now time.Time, node topics.Node, id topic
 			i.ID, i.Key = id, key
 		}
 		if i.ID != id || i.Key != key || i.Node != "" && i.Node != node {
-			return nil, &errUsed{i.Node}
+			return nil, &errUsed{i.Node, i.ID == id && i.Node == node}
 		}
 		before, i.Node, i.Used = i.Node, node, now.UTC()
 		return all, nil

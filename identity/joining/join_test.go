@@ -85,6 +85,11 @@ func TestACodeServesOneMachineOnly(t *testing.T) {
 			if err != nil && !strings.Contains(err.Error(), "used by pi2") {
 				t.Errorf("the error does not say by whom: %v", err)
 			}
+			l.clock.add(2 * time.Minute) // so that the next is told
+			same := strings.HasPrefix(name, "another key")
+			if text := l.last().Text; strings.Contains(text, "was let in by this code already") != same {
+				t.Errorf("told: %s", text)
+			}
 		})
 	}
 	if diff := cmp.Diff([]string{"pi2"}, l.nodes()); diff != "" {

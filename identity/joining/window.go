@@ -164,8 +164,11 @@ func (d *Door) Accept(as topics.Node) error {
 	switch {
 	case err == nil:
 		g.decide(outcome{Papers: papers}, now)
+		if g.As != g.Node {
+			told = append(told, g.left(fmt.Sprintf("it was let in as %s", g.Node)))
+		}
 	case errors.As(err, &taken):
-		g.decide(outcome{Why: NameInUse, Node: taken.Node, ID: taken.ID}, now)
+		told = append(told, g.end(outcome{Why: NameInUse, Node: taken.Node, ID: taken.ID}, now, "another has its name"))
 	case errors.As(err, &member):
 		told = append(told, g.end(outcome{Why: Member, Node: member.node}, now, "it is in the house already, and would need a code"))
 	default:

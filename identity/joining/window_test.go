@@ -240,6 +240,15 @@ func TestTwoMachinesOfOneNameAreShownApart(t *testing.T) {
 	if err := l.door.Accept("pi2"); !errors.As(err, &taken) || taken.ID != "another" {
 		t.Errorf("the name is taken now: %v", err)
 	}
+	var left []topics.Node
+	for _, h := range l.all() {
+		if h.What == joining.Left {
+			left = append(left, h.Node)
+		}
+	}
+	if diff := cmp.Diff([]topics.Node{"pi2-2", "pi2"}, left); diff != "" {
+		t.Errorf("told that they no longer wait (-want +got):\n%s", diff)
+	}
 	if _, err := first.answered(); !errors.As(err, &taken) {
 		t.Errorf("the machine was told %v", err)
 	}
