@@ -24,8 +24,9 @@ import (
 
 // The times of looking for a house to join.
 const (
-	searchTime = 15 * time.Second        // for the first
-	secondLook = 2500 * time.Millisecond // whether there are others, since a code at the wrong one is a try
+	searchTime  = 15 * time.Second        // for the first
+	networkTime = 3 * time.Second         // of it, for this machine to have a network at all
+	secondLook  = 2500 * time.Millisecond // whether there are others, since a code at the wrong one is a try
 )
 
 // defaultDoor is the port where leaders let machines in.
@@ -45,7 +46,7 @@ func (j join) doors(ctx context.Context) ([]string, error) {
 		meant = string(j.before.House)
 	}
 	fmt.Fprintln(j.says, "Looking for the house in the local network …")
-	houses, tried := heard(ctx, meant)
+	houses, tried := heard(ctx, whereabouts.Leaders, meant)
 	house, err := whereabouts.Pick(houses, meant)
 	var several *whereabouts.Several
 	if errors.As(err, &several) && j.answers != nil {
@@ -66,18 +67,30 @@ func (j join) doors(ctx context.Context) ([]string, error) {
 }
 
 // heard looks until the house that is meant, or any if none is, answers, and
-// then a moment longer for others.
-func heard(ctx context.Context, meant string) ([]whereabouts.House, discovery.Tried) {
+// then a moment longer for others. On a machine without a network it gives up
+// early.
+func heard(ctx context.Context, find whereabouts.Find, meant string) ([]whereabouts.House, discovery.Tried) {
 	until := func(lasts time.Duration, fits func(discovery.Entry) bool) discovery.Tried {
 		ctx, cancel := context.WithTimeout(ctx, lasts)
 		defer cancel()
-		_, tried, _ := whereabouts.Leaders(ctx, fits)
+		_, tried, _ := find(ctx, fits)
 		return tried
 	}
-	tried := until(searchTime, func(e discovery.Entry) bool {
+	fits := func(e discovery.Entry) bool {
 		_, err := whereabouts.Pick(whereabouts.Houses([]discovery.Entry{e}), meant)
 		return err == nil
-	})
+	}
+	tried := until(networkTime, fits)
+	if len(tried.Interfaces) > 0 && !slices.ContainsFunc(tried.Heard, fits) {
+		before := tried
+		tried = until(searchTime-networkTime, fits)
+		tried.Lasted += before.Lasted
+		for _, e := range before.Heard {
+			if !slices.ContainsFunc(tried.Heard, func(again discovery.Entry) bool { return again.Instance == e.Instance }) {
+				tried.Heard = append(tried.Heard, e)
+			}
+		}
+	}
 	if _, err := whereabouts.Pick(whereabouts.Houses(tried.Heard), meant); err != nil {
 		return whereabouts.Houses(tried.Heard), tried
 	}
@@ -115,6 +128,8 @@ func (j join) whichOne(houses []whereabouts.House) error {
 func (j join) notFound(others []whereabouts.House, meant string, tried discovery.Tried) error {
 	what := "no house was found"
 	switch {
+	case len(tried.Interfaces) == 0:
+		what = "this machine is in no network where a house could be"
 	case j.house != "":
 		what = fmt.Sprintf("the house %q was not found", j.house)
 	case meant != "":

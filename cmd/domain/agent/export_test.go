@@ -27,3 +27,8 @@ func Announced(name topics.Node, id topics.MachineID, m *identity.Membership, lo
 func Stranger(name topics.Node, id topics.MachineID) []discovery.Announcement {
 	return newLoneliness(name, id, nil, whereabouts.NewStranger(localBroker, zerolog.Nop())).announcements()
 }
+
+// Heard is what a join hears of the houses around it.
+func Heard(ctx context.Context, find whereabouts.Find, meant string) ([]whereabouts.House, discovery.Tried) {
+	return heard(ctx, find, meant)
+}
