@@ -99,21 +99,25 @@ func prepare(cmd *cobra.Command, ran *bool) {
 	}
 }
 
+// report writes an error, for scripts as it is, and returns the exit code.
 func report(w io.Writer, name string, err error, ran bool) int {
 	var exit *Exit
 	var faults configs.Errors
+	text := fmt.Sprintf("%s: %v\n", name, err)
 	switch {
 	case err == nil:
 		return Well
 	case errors.As(err, &exit) && exit.Err == nil:
 		return exit.Code
 	case errors.As(err, &faults):
-		fmt.Fprintln(w, err) // each line has its place in front
+		text = fmt.Sprintln(err) // each line has its place in front
 	case exit == nil && !ran:
-		fmt.Fprintf(w, "%s: %v (%s --help)\n", name, err, name)
-	default:
-		fmt.Fprintf(w, "%s: %v\n", name, err)
+		text = fmt.Sprintf("%s: %v (%s --help)\n", name, err, name)
 	}
+	if Terminal(w) {
+		text = wrap(text)
+	}
+	io.WriteString(w, text)
 	switch {
 	case exit != nil:
 		return exit.Code
