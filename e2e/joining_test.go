@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"dominion/discovery"
 )
 
 // home is an owner's house on a lan: a leader on pi1, domains on the others,
@@ -57,6 +59,17 @@ func (h *home) do(number int, args ...string) string {
 func (h *home) lead() {
 	h.t.Helper()
 	h.leader = start(h.t, h.host(h.first).command(program(h.t, "dominion"), "serve"))
+}
+
+// id is the house's.
+func (h *home) id() string {
+	h.t.Helper()
+	var view struct{ House string }
+	out, _ := h.host(h.first).command(program(h.t, "dominion"), "status", "--json").Output()
+	if err := json.Unmarshal(out, &view); err != nil || view.House == "" {
+		h.t.Fatalf("the house has no id: %v %s", err, out)
+	}
+	return view.House
 }
 
 // leads waits until the leader leads.
@@ -258,6 +271,9 @@ func TestTwoHousesOnOneLAN(t *testing.T) {
 	t.Parallel()
 	l := newLAN(t, 4)
 	home, cottage := foundHome(l, 1, "home"), foundHome(l, 2, "cottage")
+	for _, h := range []interface{ id() string }{home, cottage} { // what is announced takes a moment to be everywhere
+		l.host(3).mustFind(discovery.DominionService, "dominion-"+h.id())
+	}
 	out, err := l.host(3).command(program(t, "domain"), "join", home.invite(), "--no-run").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "home") || !strings.Contains(string(out), "cottage") {
 		t.Errorf("with two houses to choose from: %v\n%s", err, out)

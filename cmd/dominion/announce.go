@@ -10,9 +10,14 @@ import (
 	"dominion/topics"
 )
 
-// announce tells the local network by mDNS where the house is, as long as
-// other machines can reach it at all.
+// announce tells the local network by mDNS where the house is, as soon as that
+// has an id, and as long as other machines can reach it at all.
 func (l *leader) announce(ctx context.Context) error {
+	select {
+	case <-l.known:
+	case <-ctx.Done():
+		return nil
+	}
 	return discovery.Advertise(ctx, l.component("discovery"), l.announcements)
 }
 

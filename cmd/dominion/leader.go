@@ -41,7 +41,8 @@ type leader struct {
 	broker *broker.Server // nil: the house has its own
 	url    string         // of the broker, with its login
 	https  net.Listener   // nil: no machine can join
-	house  atomic.Value   // topics.HouseID, once this leader has announced it
+	house  atomic.Value   // topics.HouseID, once this leader leads it
+	known  chan struct{}  // closed then
 	named  struct {
 		sync.Mutex // guards what names looked up last
 		names      []string
@@ -294,6 +295,7 @@ func (l *leader) bridge(ctx context.Context) error {
 		return err
 	}
 	l.house.Store(house)
+	close(l.known)
 	b := homeassistant.New(homeassistant.Config{
 		Space: l.config.space(), Version: program.Version(), House: house, Ephemeral: l.hidden.ephemeral,
 		Log: l.component("homeassistant"),

@@ -79,7 +79,7 @@ func serve(cmd *cobra.Command, hidden hiddenFlags) error {
 			return program.Fail(program.BadUsage, "--house: %w", err)
 		}
 	}
-	l := &leader{watchdog: program.NewWatchdog(log), config: c, catalogue: catalogue, hidden: hidden, reload: func() (*coordinator.Catalogue, error) { return readCatalogue(cmd) }, log: log}
+	l := &leader{watchdog: program.NewWatchdog(log), known: make(chan struct{}), config: c, catalogue: catalogue, hidden: hidden, reload: func() (*coordinator.Catalogue, error) { return readCatalogue(cmd) }, log: log}
 	if err := l.open(ctx); err != nil {
 		return err
 	}

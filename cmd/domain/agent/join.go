@@ -157,7 +157,7 @@ func (j join) enter(ctx context.Context, o joining.Options) (*identity.Membershi
 		case !unreached(err):
 			return nil, &program.Exit{Code: program.Unwell, Err: err}
 		}
-		bad = append(bad, fmt.Errorf("%s: %w", door, err))
+		bad = append(bad, err)
 	}
 	return nil, program.Fail(program.NoAnswer, "no leader answers: %w (is its https port open, and this the right address?)", errors.Join(bad...))
 }
