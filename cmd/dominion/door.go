@@ -76,12 +76,9 @@ func (l *leader) serveDoor(ctx context.Context) error {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprintf(w, "This is the leader of the Dominion house %q.\nA machine joins it with a code: dominion invite here, domain join CODE there.\n", l.config.Name)
 	})
-	server := &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 10 * time.Second,
-		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       log.New(io.Discard, "", 0), // what strangers do to the port is no news
-	}
+	server := joining.Server()
+	server.Handler = mux
+	server.ErrorLog = log.New(io.Discard, "", 0) // what strangers do to the port is no news
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(tls.NewListener(newBounded(l.https), l.gate.accounts.TLS(l.names))) }()
 	select {

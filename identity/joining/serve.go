@@ -16,7 +16,6 @@ import (
 const (
 	readWithin  = 10 * time.Second
 	serveWithin = 30 * time.Second
-	idleFor     = 2 * time.Minute
 )
 
 // Paths are the patterns to mount the door at in an http.ServeMux.
@@ -26,10 +25,10 @@ func (d *Door) Paths() []string { return []string{"/join/", renewPath} }
 // that never end a sentence; the caller gives it its Handler, TLS and errors.
 func Server() *http.Server {
 	return &http.Server{
-		ReadHeaderTimeout: readWithin,
-		ReadTimeout:       serveWithin,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      serveWithin,
-		IdleTimeout:       idleFor,
+		IdleTimeout:       10 * time.Second,
 		MaxHeaderBytes:    longestMessage,
 	}
 }
