@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"dominion/identity"
 	"dominion/topics"
 )
 
@@ -139,35 +140,4 @@ func machineID(path string) (topics.MachineID, error) {
 // WriteFile writes a file whole or not at all, and flushes it to the disk. What
 // root writes belongs to whoever has the directory: a program that runs as a
 // user of its own must be able to read what was typed with sudo.
-func WriteFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err == nil {
-		err = giveToOwnerOf(filepath.Dir(path), f)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
-}
-
-func giveToOwnerOf(dir string, f *os.File) error {
-	info, err := os.Stat(dir)
-	if err != nil || os.Geteuid() != 0 {
-		return err
-	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
-		return f.Chown(int(owner.Uid), int(owner.Gid))
-	}
-	return nil
-}
+func WriteFile(path string, content []byte) error { return identity.WriteWhole(path, content, 0o600) }
