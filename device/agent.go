@@ -137,7 +137,8 @@ func New(cfg Config) (*Agent, error) {
 		link:    link{faults: map[string]*heldFault{}, blamed: map[string]time.Time{}},
 		view:    view{seen: make(chan sight)},
 	}
-	a.work = &worker{cfg: cfg, ledger: ledger(filepath.Join(cfg.DataDir, "runs")), shell: sh, reports: a.reports}
+	runs := ledger(filepath.Join(cfg.DataDir, "runs"))
+	a.work = &worker{cfg: cfg, ledger: runs, runners: newRunners(cfg, runs, sh), shell: sh, reports: a.reports}
 	if a.work.ports, err = loadPorts(filepath.Join(cfg.DataDir, "ports.json")); err != nil {
 		cfg.Log.Error().Err(err).Msg("the chosen ports are lost: services will get others")
 	}
@@ -356,7 +357,7 @@ func (a *Agent) adopt(work context.Context) {
 	for _, e := range entries {
 		u := a.unit(e.Service)
 		r := newRun()
-		running, ok := a.work.adopt(work, e)
+		running, ok := a.work.runnerOf(e).adopt(work, e)
 		if ok {
 			a.log(e.Service).Int("pid", e.PID).Str("start", e.Start).Msg("adopted")
 			u.adopt(e, r, now)

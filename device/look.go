@@ -93,7 +93,7 @@ func takeInventory(ctx context.Context, cfg Config) inventory {
 			continue
 		}
 		manifest, err := readManifest(dir, cfg.Manifest)
-		if _, why := findRunner(dir, manifest, ""); why != nil && err == nil {
+		if _, why := findRunner(dir, manifest); why != nil && err == nil {
 			continue
 		}
 		inv.services[name] = manifest.Version

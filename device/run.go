@@ -66,6 +66,7 @@ type worker struct {
 	cfg     Config
 	ledger  ledger
 	ports   *ports
+	runners map[string]runner
 	shell   shell
 	reports chan<- report
 	probes  sync.WaitGroup // the goroutines that knock on ports
@@ -110,12 +111,12 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 	default:
 	}
 	p.entry.Step = stepStart
-	running, err := w.launch(ctx, p, p.commands.start)
+	running, err := p.runner.start(ctx, p)
 	if err != nil {
 		done(report{why: &topics.Why{Code: topics.StartFailed, Text: err.Error()}})
 		return
 	}
-	p.entry.Identity = running.Identity
+	p.entry.Identity = running.Identity()
 	w.tell(ctx, report{stage: started, name: j.name, start: j.start, entry: p.entry, note: p.note})
 	w.follow(ctx, r, running, p)
 }
@@ -123,6 +124,7 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 // prepared is a start with all it needs.
 type prepared struct {
 	job
+	runner   runner
 	entry    entry
 	place    place
 	commands commands
@@ -151,7 +153,7 @@ func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
 	if err != nil {
 		return fail(topics.StartFailed, "", "%v", err)
 	}
-	runner, why := findRunner(dir, manifest, w.shell)
+	kind, why := findRunner(dir, manifest)
 	if why != nil {
 		return prepared{}, &report{missing: true, why: why}
 	}
@@ -165,7 +167,7 @@ func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
 	}
 	at := place{dir: dir, start: j.start, status: filepath.Join(string(w.ledger), string(j.name)+".status"),
 		env: w.cfg.environment(j.name, j.want, port, secrets)}
-	todo, why := runner.commands(ctx, at)
+	todo, why := w.commands(ctx, kind, at, manifest)
 	if why != nil {
 		return prepared{}, &report{why: why}
 	}
@@ -177,8 +179,8 @@ func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
 	if err != nil {
 		return fail(topics.StartFailed, "", "its output file cannot be written: %v", err)
 	}
-	return prepared{job: j, place: at, commands: todo, out: out, note: note, began: time.Now(), entry: entry{
-		Service: j.name, Start: j.start, Step: stepBuild, Port: port, Rev: j.want.Rev, Version: manifest.Version,
+	return prepared{job: j, runner: w.runners[kind], place: at, commands: todo, out: out, note: note, began: time.Now(), entry: entry{
+		Service: j.name, Start: j.start, Runner: kind, Step: stepBuild, Port: port, Rev: j.want.Rev, Version: manifest.Version,
 		Dependencies: j.want.Dependencies, Endpoints: j.want.Endpoints, Rule: w.rule(j.want.Ready, manifest.Ready),
 		Since: topics.At(time.Now()), Restarts: j.restarts, Offset: offset, Stop: todo.stop, Status: at.status,
 	}}, nil
@@ -206,36 +208,20 @@ func (w *worker) rule(catalogue, own *topics.Readiness) topics.Readiness {
 	return rule
 }
 
-// launch starts one command. The ledger knows of it before it exists, and of
-// its process as soon as that does.
-func (w *worker) launch(ctx context.Context, p prepared, argv []string) (*process.Run, error) {
-	if p.place.status != "" {
-		if err := os.WriteFile(p.place.status, nil, 0o600); err != nil {
-			return nil, err
-		}
+// commands are what a runner of the kind runs in the service's directory.
+func (w *worker) commands(ctx context.Context, kind string, at place, manifest Manifest) (commands, *topics.Why) {
+	r, ok := w.runners[kind].(commander)
+	if !ok {
+		return commands{}, nil
 	}
-	if err := w.ledger.put(p.entry); err != nil {
-		return nil, err
-	}
-	running, err := process.Start(ctx, process.Command{
-		Dir: p.place.dir, Argv: argv, Env: p.place.env, Start: p.start, Output: p.out, Grace: w.cfg.Timing.Stop,
-	})
-	if err != nil {
-		return nil, errors.Join(err, w.ledger.remove(p.name))
-	}
-	known := p.entry
-	known.Identity = running.Identity
-	if err := w.ledger.put(known); err != nil {
-		w.cfg.Log.Error().Err(err).Str("service", string(p.name)).Msg("the run is not in the ledger: the next agent will find it by its mark only")
-	}
-	return running, nil
+	return r.commands(ctx, at, manifest)
 }
 
 // build runs the build to its end. If it is not ok, the report says how it
 // failed.
 func (w *worker) build(ctx context.Context, r *run, p prepared) (report, bool) {
 	w.tell(ctx, report{stage: building, name: p.name, start: p.start, entry: p.entry})
-	building, err := w.launch(ctx, p, p.commands.build)
+	building, err := p.runner.(commander).launch(ctx, p, p.commands.build)
 	if err != nil {
 		return report{why: &topics.Why{Code: topics.BuildFailed, Text: err.Error()}}, false
 	}
@@ -252,7 +238,7 @@ func (w *worker) build(ctx context.Context, r *run, p prepared) (report, bool) {
 	}
 	w.forget(p.name)
 	lines := outputOf(w.cfg.DataDir, p.name).last(p.entry.Offset)
-	exit := truth(building.Exit(), p.place.status, lines)
+	exit := told(building.Exit())
 	if !asked && exit != nil && exit.Code == 0 {
 		return report{}, true
 	}
@@ -273,17 +259,16 @@ func (w *worker) tailOf(name topics.Service) string {
 	return "tail -n 50 " + string(outputOf(w.cfg.DataDir, name))
 }
 
-// adopt takes over a run that the ledger has from a former agent; false if
-// there is nothing to watch.
-func (w *worker) adopt(ctx context.Context, e entry) (*process.Run, bool) {
-	if e.Step != stepStart || e.PID == 0 {
-		return nil, false
+// runnerOf is the runner of a former agent's run.
+func (w *worker) runnerOf(e entry) runner {
+	if r, ok := w.runners[e.Runner]; ok {
+		return r
 	}
-	return process.Adopt(ctx, e.Identity, e.Start, w.cfg.Timing.Stop, func() process.Exit { return recorded(e.Status) })
+	return w.runners[kindExec] // an agent before there were others did not say
 }
 
 // resume is start for a run that was adopted.
-func (w *worker) resume(ctx context.Context, e entry, want topics.Wanted, r *run, running *process.Run) {
+func (w *worker) resume(ctx context.Context, e entry, want topics.Wanted, r *run, running instance) {
 	dir := filepath.Join(w.cfg.ServicesDir, string(e.Service))
 	want.Endpoints = e.Endpoints
 	manifest, err := readManifest(dir, w.cfg.Manifest)
@@ -303,7 +288,7 @@ func (w *worker) resume(ctx context.Context, e entry, want topics.Wanted, r *run
 
 // sweep ends what a former agent left and nobody can watch.
 func (w *worker) sweep(ctx context.Context, e entry) {
-	if err := process.End(ctx, e.Identity, e.Start, w.cfg.Timing.Stop); err != nil {
+	if err := w.runnerOf(e).sweep(ctx, e); err != nil {
 		return
 	}
 	w.forget(e.Service)
@@ -311,7 +296,7 @@ func (w *worker) sweep(ctx context.Context, e entry) {
 }
 
 // follow watches a running service until it ends or is asked to.
-func (w *worker) follow(ctx context.Context, r *run, running *process.Run, p prepared) {
+func (w *worker) follow(ctx context.Context, r *run, running instance, p prepared) {
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var readiness <-chan struct{}
@@ -349,14 +334,14 @@ func (w *worker) follow(ctx context.Context, r *run, running *process.Run, p pre
 
 // stop ends a running service: politely by its own target if it has one, then
 // TERM, then KILL.
-func (w *worker) stop(ctx context.Context, running *process.Run, p prepared) {
+func (w *worker) stop(ctx context.Context, running instance, p prepared) {
 	if p.commands.stop != nil {
 		w.stopPolitely(ctx, running, p)
 	}
 	_ = running.Stop(ctx, w.cfg.Timing.Stop)
 }
 
-func (w *worker) stopPolitely(ctx context.Context, running *process.Run, p prepared) {
+func (w *worker) stopPolitely(ctx context.Context, running instance, p prepared) {
 	out, err := os.OpenFile(string(outputOf(w.cfg.DataDir, p.name)), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return
@@ -388,9 +373,9 @@ func (w *worker) stopPolitely(ctx context.Context, running *process.Run, p prepa
 // stopMark tells the processes that stop a run from the run's own.
 const stopMark = "-stop"
 
-func (w *worker) ended(ctx context.Context, running *process.Run, p prepared) {
+func (w *worker) ended(ctx context.Context, running instance, p prepared) {
 	lines := outputOf(w.cfg.DataDir, p.name).last(p.entry.Offset)
-	exit := truth(running.Exit(), p.place.status, lines)
+	exit := told(running.Exit())
 	w.forget(p.name)
 	rep := report{stage: ended, name: p.name, start: p.start, exit: exit, lines: lines}
 	if !p.began.IsZero() {

@@ -1,18 +1,12 @@
 package device
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -22,206 +16,60 @@ import (
 	"dominion/topics"
 )
 
-// envStatus names the file in which make's shell writes how a recipe ended.
-const envStatus = "DOMAIN_STATUS_FILE"
+// The kinds of runners.
+const (
+	kindMake = "make"
+	kindExec = "exec"
+)
 
-// runner turns a service's directory into commands. A command line comes from
-// that directory alone, never from the bus.
+// runner runs services of one kind.
 type runner interface {
-	commands(ctx context.Context, at place) (commands, *topics.Why)
+	kind() string
+	// start starts a service. The ledger has the entry before anything runs.
+	start(ctx context.Context, p prepared) (instance, error)
+	// adopt takes over what a former agent started; false: there is nothing to
+	// watch.
+	adopt(ctx context.Context, e entry) (instance, bool)
+	// sweep ends what a former agent left and nobody can watch.
+	sweep(ctx context.Context, e entry) error
 }
 
-// place is where and as what something is run.
-type place struct {
-	dir    string
-	env    []string
-	start  string
-	status string // a file for make's shell to write; "": it is not make
+// instance is one running service.
+type instance interface {
+	// Done is closed when nothing of it is left.
+	Done() <-chan struct{}
+	// Exit is how it ended, valid once Done is closed.
+	Exit() process.Exit
+	// Stop ends it: TERM, after the grace KILL. It returns when nothing is left,
+	// or with the context's error.
+	Stop(ctx context.Context, grace time.Duration) error
+	// Identity is its first process; zero: it has none of ours.
+	Identity() process.Identity
+	// Processes are its live ones; nil: not known.
+	Processes() []process.Identity
 }
 
-// commands are argument lists; build and stop may be nil.
-type commands struct {
-	build, start, stop []string
-	env                []string // beside the service's own
-	viaMake            bool     // their first process is make
+// commander is a runner that runs commands in a service's directory. A command
+// line comes from that directory alone, never from the bus.
+type commander interface {
+	runner
+	commands(ctx context.Context, at place, manifest Manifest) (commands, *topics.Why)
+	// launch starts one of them, with the ledger's knowledge.
+	launch(ctx context.Context, p prepared, argv []string) (instance, error)
 }
 
-// execRunner starts the command that a service.toml names.
-type execRunner struct{ argv []string }
-
-func (e execRunner) commands(context.Context, place) (commands, *topics.Why) {
-	return commands{start: e.argv}, nil
+// newRunners are the runners by their kinds.
+func newRunners(cfg Config, l ledger, sh shell) map[string]runner {
+	shared := programs{ledger: l, dataDir: cfg.DataDir, grace: cfg.Timing.Stop, log: cfg.Log}
+	runners := map[string]runner{}
+	for _, r := range []runner{makeRunner{shared, sh}, execRunner{shared}} {
+		runners[r.kind()] = r
+	}
+	return runners
 }
 
-// makeRunner starts the targets build, start and stop of a Makefile.
-type makeRunner struct{ shell shell }
-
-// targetsTimeout bounds the look at a Makefile's targets.
-const targetsTimeout = 30 * time.Second
-
-func (m makeRunner) commands(ctx context.Context, at place) (commands, *topics.Why) {
-	program, err := exec.LookPath("make")
-	if err != nil {
-		return commands{}, &topics.Why{Code: topics.StartFailed, Text: "make is not installed on this machine", Next: "sudo apt install make"}
-	}
-	c := commands{env: m.shell.env(at.status), viaMake: true}
-	targets, said, err := makeTargets(ctx, program, at)
-	switch {
-	case err != nil:
-		return commands{}, &topics.Why{Code: topics.StartFailed, Text: fmt.Sprintf("make cannot read the Makefile: %v", err), Next: "make -C " + at.dir + " -n start"}
-	case targets["start"]:
-	case said != "":
-		return commands{}, &topics.Why{Code: topics.StartFailed, Text: "make cannot read the Makefile: " + said, Next: "make -C " + at.dir + " -n start"}
-	default:
-		return commands{}, &topics.Why{Code: topics.StartFailed, Text: "the Makefile has no target start", Next: "add a target start to " + filepath.Join(at.dir, "Makefile")}
-	}
-	argv := func(target string) []string {
-		return []string{program, "--no-print-directory", "-C", at.dir, target}
-	}
-	c.start = argv("start")
-	if targets["build"] {
-		c.build = argv("build")
-	}
-	if targets["stop"] {
-		c.stop = argv("stop")
-	}
-	return c, nil
-}
-
-// rule is a line of make's data base that begins an explicit rule.
-var rule = regexp.MustCompile(`^([A-Za-z0-9_-]+):($|[^=])`)
-
-// makeTargets asks make for its data base, in which every explicit rule
-// stands, also those of included files. said is what make complained of.
-func makeTargets(ctx context.Context, program string, at place) (targets map[string]bool, said string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, targetsTimeout)
-	defer cancel()
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, "", err
-	}
-	defer r.Close()
-	run, err := process.Start(ctx, process.Command{
-		Dir: at.dir, Start: at.start, Output: w,
-		// -q asks only, and a goal that nobody has ends it before anything is made.
-		Argv: []string{program, "--no-print-directory", "-C", at.dir, "-pRrq", "a-target-that-nobody-has"},
-		Env:  append(append([]string(nil), at.env...), "LC_ALL=C"),
-	})
-	w.Close()
-	if err != nil {
-		return nil, "", err
-	}
-	ended := context.AfterFunc(ctx, func() { _ = run.Stop(context.WithoutCancel(ctx), 0) })
-	defer ended()
-	raw, err := io.ReadAll(io.LimitReader(r, 16<<20))
-	if err == nil {
-		// Until then what is left of this run is looked for by its START_ID,
-		// which the service is about to be started with.
-		select {
-		case <-run.Done():
-		case <-ctx.Done():
-		}
-		err = ctx.Err()
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	targets = map[string]bool{}
-	file := false // the rule that follows is none: make speaks of a file
-	for line := range bytes.Lines(raw) {
-		line = bytes.TrimRight(line, "\n")
-		if found := rule.FindSubmatch(line); found != nil && !file {
-			targets[string(found[1])] = true
-		}
-		file = bytes.HasPrefix(line, []byte("# Not a target"))
-		if bytes.Contains(line, []byte(": *** ")) && !bytes.Contains(line, []byte("a-target-that-nobody-has")) && said == "" {
-			said = clean(string(line))
-		}
-	}
-	return targets, said, nil
-}
-
-// shell is a folder with the shell that make is given: make exits 2 whatever
-// its recipe did, so this shell writes down what really happened. A Makefile
-// that sets SHELL itself keeps its own. Empty: make uses what it wants.
-type shell string
-
-const shellScript = `#!/bin/sh
-# The shell that make is given here: it runs a recipe as /bin/sh does, and
-# writes down how that ended, since make itself always says 2.
-# TERM is for the whole process group: the recipe has it already, and this
-# shell stays to see how the recipe takes it.
-trap : TERM INT HUP
-[ -n "$DOMAIN_STATUS_FILE" ] || exec /bin/sh "$@"
-: > "$DOMAIN_STATUS_FILE"
-/bin/sh "$@"
-status=$?
-# A make within the recipe says 2, and has written the truth already.
-[ $status = 2 ] && [ -s "$DOMAIN_STATUS_FILE" ] || echo $status > "$DOMAIN_STATUS_FILE"
-exit $status
-`
-
-// newShell writes the shell into a folder. make reads lists of words: a path
-// that is more than one cannot be given to it.
-func newShell(dir string) (shell, error) {
-	if !topics.Travels(dir) {
-		return "", nil
-	}
-	if err := replace(filepath.Join(dir, "shell"), shellScript, 0o700); err != nil {
-		return "", err
-	}
-	// The list of Makefiles begins with the service's own, as if this was not there.
-	include := "SHELL := " + filepath.Join(dir, "shell") + "\nMAKEFILE_LIST :=\n"
-	return shell(dir), replace(filepath.Join(dir, "shell.mk"), include, 0o600)
-}
-
-// replace writes a file if it does not have that content yet.
-func replace(path, content string, mode fs.FileMode) error {
-	if have, err := os.ReadFile(path); err == nil && string(have) == content {
-		return nil
-	}
-	if err := writeFile(path, []byte(content), false); err != nil {
-		return err
-	}
-	return os.Chmod(path, mode)
-}
-
-func (s shell) env(status string) []string {
-	if s == "" {
-		return nil
-	}
-	return []string{"MAKEFILES=" + filepath.Join(string(s), "shell.mk"), envStatus + "=" + status}
-}
-
-// recorded is what make's shell wrote of how the last recipe ended.
-func recorded(status string) process.Exit {
-	if status == "" {
-		return process.Exit{}
-	}
-	raw, err := os.ReadFile(status)
-	if err != nil {
-		return process.Exit{}
-	}
-	code, err := strconv.Atoi(strings.TrimSpace(string(raw)))
-	return process.Exit{Known: err == nil, Code: code}
-}
-
-// makeFailed is the status of make itself when a recipe failed.
-const makeFailed = 2
-
-// truth is how a service really ended, nil if nobody knows: what its first
-// process said or, if that was make, what its recipe did.
-func truth(e process.Exit, status string, lines []string) *topics.Exit {
-	if status != "" && (!e.Known || e.Signal != 0 || e.Code == makeFailed) {
-		r := recorded(status)
-		code, said := saidByMake(lines)
-		switch {
-		case r.Known && (r.Code != 0 || e.Code != makeFailed):
-			e = r
-		case said && e.Code == makeFailed:
-			e.Code = code
-		}
-	}
+// told is how a service ended as the bus says it, nil if nobody knows.
+func told(e process.Exit) *topics.Exit {
 	if !e.Known {
 		return nil
 	}
@@ -235,31 +83,21 @@ func truth(e process.Exit, status string, lines []string) *topics.Exit {
 	return &exit
 }
 
-func saidByMake(lines []string) (int, bool) {
-	for i := len(lines) - 1; i >= 0; i-- {
-		if found := makesError.FindStringSubmatch(lines[i]); found != nil {
-			code, err := strconv.Atoi(found[1])
-			return code, err == nil
-		}
-	}
-	return 0, false
-}
-
-// findRunner looks what a service's directory holds.
-func findRunner(dir string, manifest Manifest, sh shell) (runner, *topics.Why) {
+// findRunner looks what a service's directory holds: the kind of its runner.
+func findRunner(dir string, manifest Manifest) (string, *topics.Why) {
 	if len(manifest.Command) > 0 {
-		return execRunner{manifest.Command}, nil
+		return kindExec, nil
 	}
 	for _, name := range []string{"GNUmakefile", "makefile", "Makefile"} {
 		_, err := os.Stat(filepath.Join(dir, name))
 		if err == nil {
-			return makeRunner{sh}, nil
+			return kindMake, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return nil, &topics.Why{Code: topics.NoMakefile, Text: fmt.Sprintf("its Makefile cannot be read: %v", err)}
+			return "", &topics.Why{Code: topics.NoMakefile, Text: fmt.Sprintf("its Makefile cannot be read: %v", err)}
 		}
 	}
-	return nil, &topics.Why{
+	return "", &topics.Why{
 		Code: topics.NoMakefile,
 		Text: fmt.Sprintf("%s has neither a Makefile nor a service.toml with a command", dir),
 		Next: "write " + filepath.Join(dir, "Makefile") + " with a target start",

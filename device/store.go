@@ -98,6 +98,7 @@ type ledger string
 type entry struct {
 	Service topics.Service `json:"service"`
 	Start   string         `json:"start"`
+	Runner  string         `json:"runner,omitempty"`
 	Step    step           `json:"step"`
 	process.Identity
 
