@@ -147,6 +147,15 @@ func (r *Reading) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, &r.Value)
 }
 
+// What a Host says of its supply and of its speed.
+const (
+	PowerOK        = "ok"
+	PowerLow       = "low"
+	ThrottledNo    = "no"
+	ThrottledHeat  = "heat"  // it is slower because it is hot
+	ThrottledPower = "power" // it is slower because its supply is weak
+)
+
 // Host is <domain>/state/host, retained in memory only, QoS 0. Load is the
 // one-minute average, CPU, Memory and Disk percent, Temperature °C.
 type Host struct {
@@ -156,7 +165,8 @@ type Host struct {
 	Memory      Reading `json:"memory,omitzero"`
 	Disk        Reading `json:"disk,omitzero"`
 	Temperature Reading `json:"temperature,omitzero"`
-	Power       string  `json:"power,omitempty"` // ok or low
+	Power       string  `json:"power,omitempty"`     // ok or low
+	Throttled   string  `json:"throttled,omitempty"` // no, heat or power
 }
 
 // Heartbeat is <domain>/event/heartbeat/agent and coordinator/event/heartbeat/plan,

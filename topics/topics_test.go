@@ -129,7 +129,7 @@ func TestOneBadServiceIsRefusedAlone(t *testing.T) {
 		"norun": "field services.norun.run: is missing",
 		"../x":  `field services.../x: name "../x" begins with '.' (begin with a letter or digit)`,
 		"state": `field services.state: service name "state" is reserved (choose another)`,
-		"ready": `field services.ready.ready.by: is "luck" (want tcp, topic or delay)`,
+		"ready": `field services.ready.ready.by: is "luck" (want tcp, http, file, notify, topic or delay)`,
 		"port":  "field services.port.port: is 70000 (want 1 to 65535)",
 		"list":  `field services.list: payload "[]" is not a JSON object`,
 	}

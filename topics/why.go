@@ -36,6 +36,8 @@ const (
 	StartTimeout    = "START_TIMEOUT"
 	Exited          = "EXITED"
 	CrashLoop       = "CRASH_LOOP"
+	NotLive         = "LIVENESS"  // it ran, and failed its liveness rule too often in a row
+	Scheduled       = "SCHEDULED" // it runs when its schedule says so
 	PortTaken       = "PORT_TAKEN"
 	Duplicate       = "DUPLICATE" // runs on a domain that should not have it
 )
