@@ -19,6 +19,26 @@ func (s *Server) AddListener(l net.Listener, secure *tls.Config) {
 // Clients is how many sessions mochi knows.
 func (s *Server) Clients() int { return s.mqtt.Clients.Len() }
 
+// Connections is how many there are, pipes included.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// ForgetSessions ends the sessions that wait for their clients.
+func (s *Server) ForgetSessions() {
+	for _, cl := range s.mqtt.Clients.GetAll() {
+		if cl.StopTime() != 0 {
+			select {
+			case <-connOf(cl).ended:
+				s.forget(cl)
+			default: // it is still ending
+			}
+		}
+	}
+}
+
 // Guessers is how many addresses, or user names from one, are remembered for
 // wrong passwords.
 func (s *Server) Guessers() int {
