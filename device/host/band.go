@@ -21,7 +21,7 @@ func Moved(last, now topics.Host) bool {
 		moved(last.Memory, now.Memory, bandPercent) ||
 		moved(last.Disk, now.Disk, bandPercent) ||
 		moved(last.Temperature, now.Temperature, bandTemperature) ||
-		last.Power != now.Power
+		last.Power != now.Power || last.Throttled != now.Throttled
 }
 
 func moved(last, now topics.Reading, band float64) bool {

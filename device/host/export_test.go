@@ -2,6 +2,6 @@ package host
 
 // What only the machine's own files can show otherwise.
 var (
-	Power     = power
+	Supply    = supply
 	Processor = processor
 )

@@ -81,7 +81,7 @@ func Read(ctx context.Context, volume string) topics.Host {
 	if t, ok := processor(all); ok {
 		h.Temperature = measured(t, 1)
 	}
-	h.Power = power("/sys/class/hwmon")
+	h.Power, h.Throttled = supply("/")
 	return h
 }
 
@@ -123,24 +123,4 @@ func processor(all []sensors.TemperatureStat) (float64, bool) {
 		}
 	}
 	return best, rank > 0
-}
-
-// power is what a Raspberry Pi says of its supply: ok, low, or "" for a
-// machine that says nothing. The driver is rpi_volt of Linux' hwmon.
-func power(hwmon string) string {
-	names, _ := filepath.Glob(filepath.Join(hwmon, "*", "name"))
-	for _, name := range names {
-		if raw, err := os.ReadFile(name); err != nil || strings.TrimSpace(string(raw)) != "rpi_volt" {
-			continue
-		}
-		raw, err := os.ReadFile(filepath.Join(filepath.Dir(name), "in0_lcrit_alarm"))
-		switch {
-		case err != nil:
-		case strings.TrimSpace(string(raw)) == "0":
-			return "ok"
-		default:
-			return "low"
-		}
-	}
-	return ""
 }

@@ -1,7 +1,6 @@
 package host_test
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -49,6 +48,7 @@ func TestMoved(t *testing.T) {
 		{"temperature", func(h *topics.Host) { h.Temperature = topics.Measured(52) }, true},
 		{"temperature unknown", func(h *topics.Host) { h.Temperature = topics.Reading{Seen: true} }, true},
 		{"power", func(h *topics.Host) { h.Power = "low" }, true},
+		{"throttled", func(h *topics.Host) { h.Throttled = "heat" }, true},
 	} {
 		now := base
 		c.change(&now)
@@ -98,17 +98,32 @@ func TestPublic(t *testing.T) {
 	}
 }
 
-func TestPower(t *testing.T) {
-	for _, c := range []struct{ name, alarm, want string }{
-		{"rpi_volt", "0\n", "ok"}, {"rpi_volt", "1\n", "low"}, {"rpi_volt", "", ""}, {"nvme", "1\n", ""},
+func TestSupply(t *testing.T) {
+	for _, c := range []struct{ driver, alarm, throttled, power, slowed string }{
+		{driver: "rpi_volt", alarm: "0\n", power: "ok"},
+		{driver: "rpi_volt", alarm: "1\n", power: "low"},
+		{driver: "rpi_volt"},
+		{driver: "nvme", alarm: "1\n"},
+		{throttled: "0\n", power: "ok", slowed: "no"},
+		{throttled: "50000\n", power: "ok", slowed: "no"}, // it was once
+		{throttled: "0x50005\n", power: "low", slowed: "power"},
+		{throttled: "1\n", power: "low", slowed: "no"},
+		{throttled: "8\n", power: "ok", slowed: "heat"},
+		{driver: "rpi_volt", alarm: "1\n", throttled: "e0006\n", power: "low", slowed: "heat"},
+		{throttled: "soon\n"},
 	} {
-		dir := filepath.Join(t.TempDir(), "hwmon0")
-		write(t, filepath.Join(dir, "name"), c.name+"\n")
-		if c.alarm != "" {
-			write(t, filepath.Join(dir, "in0_lcrit_alarm"), c.alarm)
+		m := machine{t, t.TempDir()}
+		if c.driver != "" {
+			m.write("sys/class/hwmon/hwmon0/name", c.driver+"\n")
 		}
-		if got := host.Power(filepath.Dir(dir)); got != c.want {
-			t.Errorf("%+v: %q", c, got)
+		if c.alarm != "" {
+			m.write("sys/class/hwmon/hwmon0/in0_lcrit_alarm", c.alarm)
+		}
+		if c.throttled != "" {
+			m.write("sys/devices/platform/soc/soc:firmware/get_throttled", c.throttled)
+		}
+		if power, slowed := host.Supply(m.root); power != c.power || slowed != c.slowed {
+			t.Errorf("%+v: %q, %q", c, power, slowed)
 		}
 	}
 }
@@ -129,15 +144,5 @@ func TestProcessorTemperature(t *testing.T) {
 		if got, ok := host.Processor(c.all); got != c.want || ok != c.ok {
 			t.Errorf("%s: %v, %v", c.name, got, ok)
 		}
-	}
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }
