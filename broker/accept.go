@@ -130,26 +130,41 @@ func (s *Server) accept(ctx context.Context, e entrance) {
 	}
 }
 
-// letIn serves a connection, unless there are too many. Those that are still
-// at their TLS handshake count.
-func (s *Server) letIn(c net.Conn, secure *tls.Config) {
-	known, ok := s.door.strangers.enter(c.RemoteAddr())
+// place is what a connection takes up.
+type place struct {
+	known func() // to be called once it is let in
+	left  func() // to be called at its end
+}
+
+// place finds one for a connection, unless there are too many.
+func (s *Server) place(remote net.Addr) (p place, ok bool) {
+	known, ok := s.door.strangers.enter(remote)
 	if !ok {
-		remote := c.RemoteAddr()
-		_ = c.Close()
+		s.count.turnedAway.Add(1)
 		if unsaid, say := s.door.crowded.say(time.Now()); say {
 			s.log.Warn().Stringer("remote", remote).Int64("unsaid", unsaid).
 				Msg("too many connections that have not logged in, new ones are turned away")
 		}
-		return
+		return place{}, false
 	}
 	if s.door.open.Add(1) > int64(s.opt.MaxConnections) {
 		s.door.open.Add(-1)
 		known()
-		_ = c.Close()
+		s.count.turnedAway.Add(1)
 		if !s.door.full.Swap(true) {
 			s.log.Warn().Int("connections", s.opt.MaxConnections).Msg("too many connections, new ones are turned away")
 		}
+		return place{}, false
+	}
+	return place{known, func() { known(); s.door.open.Add(-1); s.door.full.Store(false) }}, true
+}
+
+// letIn serves a connection if there is a place for it. Those that are still at
+// their TLS handshake take one too.
+func (s *Server) letIn(c net.Conn, secure *tls.Config) {
+	p, ok := s.place(c.RemoteAddr())
+	if !ok {
+		_ = c.Close()
 		return
 	}
 	if t, ok := c.(*net.TCPConn); ok {
@@ -161,11 +176,15 @@ func (s *Server) letIn(c net.Conn, secure *tls.Config) {
 	if secure != nil {
 		kind, c = "tls", tls.Server(c, secure)
 	}
-	n := newConn(c, kind, s.opt)
-	n.known = known
-	left := func() { known(); s.door.open.Add(-1); s.door.full.Store(false) }
-	if !s.serve(n, left) {
-		left()
-		_ = n.Close()
+	s.occupy(p, newConn(c, kind, s.opt))
+}
+
+// occupy serves a connection that has a place, unless the server is closed.
+func (s *Server) occupy(p place, c *conn) {
+	s.count.accepted.Add(1)
+	c.known = p.known
+	if !s.serve(c, p.left) {
+		p.left()
+		_ = c.Close()
 	}
 }

@@ -263,6 +263,7 @@ func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 // refused tells of a refusal. The log has one line in ten seconds at most of
 // those that a client can repeat by connecting again.
 func (s *Server) refused(c *conn, what Deed, topic, why string) {
+	s.count.refused.Add(1)
 	switch what {
 	case Connecting:
 		s.turnedAway(c, &s.door.refused, why)

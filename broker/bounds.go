@@ -28,9 +28,10 @@ func bounds(o Options, log *slog.Logger) *mqtt.Options {
 	// Otherwise an acknowledgement repeats the publisher's user properties.
 	c.Compatibilities.NoInheritedPropertiesOnAck = true
 	return &mqtt.Options{
-		Capabilities:           c,
-		Logger:                 log,
-		SysTopicResendInterval: 60,
+		Capabilities: c,
+		Logger:       log,
+		// figures.go publishes; this is ten years.
+		SysTopicResendInterval: 10 * 365 * 24 * 60 * 60,
 		// Each packet is written at once. With a buffer mochi holds answers
 		// (PINGRESP, SUBACK) back while messages wait, and replay.go may make
 		// them wait for long.

@@ -22,6 +22,9 @@ func (s *Server) attend(c *conn) {
 			_ = s.mqtt.EstablishConnection(c.listener, c)
 		}
 	})
+	if !c.settled.Load() {
+		s.count.turnedAway.Add(1)
+	}
 	s.contain(c, "ending a client", func() { s.finish(c) })
 }
 
@@ -29,6 +32,7 @@ func (s *Server) attend(c *conn) {
 func (s *Server) contain(c *conn, doing string, f func()) {
 	defer func() {
 		if p := recover(); p != nil {
+			s.count.panics.Add(1)
 			s.log.Error().
 				Str("panic", fmt.Sprint(p)).
 				Stringer("remote", c.RemoteAddr()).

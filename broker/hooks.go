@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -39,6 +40,7 @@ func (h *hooks) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { retur
 // OnSessionEstablished comes after CONNACK: the next client with this id may try.
 func (h *hooks) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	if c := connOf(cl); c != nil {
+		h.s.count.connected(atomic.LoadInt64(&h.s.mqtt.Info.ClientsConnected))
 		h.s.takeover.pass(c)
 		c.settled.Store(true)
 	}

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -116,18 +115,7 @@ func (s *Server) replayAll(c *conn) {
 
 // retainedOn lists the topics of a filter on which something is retained.
 func (s *Server) retainedOn(filter string) []string {
-	if !strings.HasPrefix(filter, "$") {
-		return s.index.matching(filter)
-	}
-	// mochi retains its own $SYS without telling anybody.
-	var found []string
-	for topic := range s.mqtt.Topics.Retained.GetAll() {
-		if matches(filter, topic) {
-			found = append(found, topic)
-		}
-	}
-	slices.Sort(found)
-	return found
+	return s.index.matching(filter)
 }
 
 func (r *replay) next() (wish, bool) {
@@ -281,21 +269,38 @@ func (c *conn) fence(cl *mqtt.Client, pk packets.Packet) {
 // index knows the topics on which something is retained. (mochi's own search
 // reads without its locks, and does not find x for x/#.)
 type index struct {
-	mu     sync.RWMutex // guards topics
-	topics map[string]struct{}
+	mu     sync.RWMutex   // guards topics and what follows
+	topics map[string]int // and the weight of what is retained there
+	sum    holding        // of all but the broker's own
 }
 
-// update takes over whether something is retained on a topic. Asking under the
-// lock makes the last of two calls right, whatever their order.
-func (x *index) update(topic string, retained func(string) bool) {
+// update takes over what is retained on a topic. Asking under the lock makes
+// the last of two calls right, whatever their order.
+func (x *index) update(topic string, retained func(string) (packets.Packet, bool)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	switch _, known := x.topics[topic]; {
-	case !retained(topic):
-		delete(x.topics, topic)
-	case !known:
-		x.topics[topic] = struct{}{}
+	pk, is := retained(topic)
+	if old, known := x.topics[topic]; known {
+		x.add(topic, holding{-1, -old})
 	}
+	if !is {
+		delete(x.topics, topic)
+		return
+	}
+	x.topics[topic] = weight(pk)
+	x.add(topic, holding{1, weight(pk)})
+}
+
+func (x *index) add(topic string, more holding) {
+	if !isOwn(topic) {
+		x.sum = x.sum.plus(more)
+	}
+}
+
+func (x *index) sizes() (topics, bytes int) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.sum.topics, x.sum.bytes
 }
 
 // matching returns the topics of a filter in the order of their names.
@@ -320,7 +325,7 @@ func (x *index) matching(filter string) []string {
 // change it was, nil for the broker itself.
 func (s *Server) retained(by *conn, topic string) {
 	s.quota.settle(topic, by, s.mqtt.Topics.Retained.Get)
-	s.index.update(topic, func(t string) bool { _, ok := s.mqtt.Topics.Retained.Get(t); return ok })
+	s.index.update(topic, s.mqtt.Topics.Retained.Get)
 	if s.store != nil && s.opt.Rules.Durable(topic) {
 		s.store.touch(topic)
 	}

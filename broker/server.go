@@ -29,7 +29,9 @@ type Server struct {
 	door     door
 	guesses  guesses
 	quota    quota
+	count    counters
 
+	began      atomic.Int64  // Unix nanoseconds; 0: not yet
 	expulsions atomic.Int64  // calls of Expel
 	stopping   atomic.Bool   // no will is published any more
 	done       chan struct{} // closed when Close begins
@@ -49,7 +51,7 @@ type Server struct {
 func Open(o Options) (*Server, error) {
 	o = o.withDefaults()
 	s := &Server{opt: o, log: o.Log, done: make(chan struct{}), conns: map[*conn]struct{}{}}
-	s.index.topics = map[string]struct{}{}
+	s.index.topics = map[string]int{}
 	s.quota = newQuota(o)
 	s.guesses = newGuesses()
 	s.door.strangers = newStrangers(o)
@@ -87,7 +89,7 @@ func (s *Server) load() error {
 			continue
 		}
 		s.mqtt.Topics.RetainMessage(pk)
-		s.index.topics[pk.TopicName] = struct{}{}
+		s.index.update(pk.TopicName, s.mqtt.Topics.Retained.Get)
 		s.quota.set(pk.TopicName, retention{bytes: weight(pk)})
 	}
 	atomic.StoreInt64(&s.mqtt.Info.Retained, int64(s.mqtt.Topics.Retained.Len()))
@@ -100,7 +102,10 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.mqtt.Serve(); err != nil {
 		return errors.Join(fmt.Errorf("start the broker: %w", err), s.Close())
 	}
+	s.began.Store(time.Now().UnixNano())
+	s.forgetMochis()
 	var running sync.WaitGroup
+	running.Go(func() { s.tellFigures(s.done) })
 	for _, e := range s.entrances {
 		s.log.Info().Stringer("listener", e.Addr()).Bool("tls", e.tls != nil).Msg("broker listens")
 		running.Go(func() { s.accept(ctx, e) })

@@ -11,6 +11,7 @@ import (
 // back and is replayed the present. Only messages of which a newer one follows
 // anyway (QoS 0, not retained, as heartbeats) may be lost.
 func (s *Server) dropped(cl *mqtt.Client, pk packets.Packet) {
+	s.count.dropped.Add(1)
 	c := connOf(cl)
 	if c == nil || pk.FixedHeader.Qos == 0 && !pk.FixedHeader.Retain {
 		return
