@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -56,6 +57,7 @@ type Agent struct {
 	lead lead
 	view view
 
+	blinks  atomic.Bool // the board's light
 	reports chan report
 	running sync.WaitGroup // the goroutines of the starts
 }
@@ -86,7 +88,8 @@ type lead struct {
 type view struct {
 	facts     host.Facts
 	inventory *inventory
-	said      topics.Host // the readings as last sent
+	traits    []topics.Trait // all that it has; nil until it was looked what is plugged in
+	said      topics.Host    // the readings as last sent
 	saidAt    time.Time
 	measured  topics.Host // the readings as last taken
 	looked    time.Time
@@ -205,6 +208,7 @@ func (a *Agent) Run(ctx context.Context, bus Bus) error {
 		a.pause = &topics.Why{Code: topics.WaitDomain, Text: "waits a moment for newer word from the house"}
 	}
 	a.adopt(work)
+	a.watchDevices(work)
 	a.loop(ctx, work)
 	a.goodbye(work)
 	return nil
@@ -361,6 +365,7 @@ func (a *Agent) adopt(work context.Context) {
 		if ok {
 			a.log(e.Service).Int("pid", e.PID).Str("start", e.Start).Msg("adopted")
 			u.adopt(e, r, now)
+			u.running = running
 			want := a.wanted[e.Service]
 			a.running.Go(func() { a.work.resume(work, e, want, r, running) })
 			continue

@@ -161,7 +161,7 @@ func (a *Agent) reportBad(work context.Context, bad map[topics.Service]error) {
 // birth says everything, presence last. It waits for the first look at what
 // is on this machine.
 func (a *Agent) birth(work context.Context, now time.Time) {
-	if !a.link.synced || a.link.born || a.view.inventory == nil {
+	if !a.link.synced || a.link.born || a.view.inventory == nil || a.view.traits == nil {
 		return
 	}
 	a.link.born = true
@@ -189,7 +189,7 @@ func (a *Agent) sayInfo(work context.Context) {
 	i := topics.Info{
 		Kind: topics.KindDomain, ID: a.cfg.ID, Sid: a.link.sid, House: a.memory.House, Version: a.cfg.Version, Protocol: topics.Protocol,
 		OS: v.facts.OS, Arch: v.facts.Arch, Model: v.facts.Model, CPUs: v.facts.CPUs, Memory: v.facts.Memory, Boot: v.facts.Boot,
-		PID: os.Getpid(), Addresses: v.inventory.addresses, Traits: a.cfg.Traits, Methods: methods(), Runners: v.inventory.runners,
+		PID: os.Getpid(), Addresses: v.inventory.addresses, Traits: v.traits, Methods: a.methods(), Runners: v.inventory.runners,
 		Services: v.inventory.services, Term: a.term, Gen: a.gen,
 	}
 	_ = a.publish(work, topics.Message{Topic: a.cfg.Space.Info(a.cfg.Name), Payload: topics.Encode(i), QoS: 1, Retained: true})

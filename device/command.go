@@ -3,20 +3,33 @@ package device
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"dominion/device/host"
 	"dominion/topics"
 )
 
 // The methods of a domain.
 const (
-	methodPing    = "ping"
-	methodReset   = "reset"
-	methodRestart = "restart"
+	methodIdentify = "identify"
+	methodPing     = "ping"
+	methodPS       = "ps"
+	methodReset    = "reset"
+	methodRestart  = "restart"
 )
 
-func methods() []string { return []string{methodPing, methodReset, methodRestart} }
+// methods are those that this machine has.
+func (a *Agent) methods() []string {
+	all := []string{methodPing, methodPS, methodReset, methodRestart}
+	if _, err := host.FindLED(or(a.cfg.Root, "/")); err == nil {
+		all = append(all, methodIdentify)
+	}
+	all = append(all, a.cfg.Allow...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
 
 // subjectHost is the subject of what concerns the node itself.
 const subjectHost = "host"
@@ -30,12 +43,8 @@ type answer struct {
 // command runs one request. Every one is answered.
 func (a *Agent) command(work context.Context, req topics.Request, now time.Time) {
 	switch req.Method {
-	case methodPing:
-		if req.Subject != subjectHost {
-			a.refuse(work, req, topics.FaultUnknown, fmt.Sprintf("nothing answers a ping but the subject %s", subjectHost), a.cfg.Space.Command(a.cfg.Name, methodPing, subjectHost))
-			return
-		}
-		a.reply(work, topics.Reply{ID: req.ID, Status: topics.Done, Result: "pong", Topic: req.Topic})
+	case methodPing, methodPS, methodIdentify, host.Reboot, host.Shutdown:
+		a.hostCommand(work, req)
 	case methodRestart:
 		if u := a.subject(work, req); u != nil {
 			a.restart(work, u, req, now)
@@ -45,7 +54,7 @@ func (a *Agent) command(work context.Context, req topics.Request, now time.Time)
 			a.reset(work, u, req, now)
 		}
 	default:
-		a.refuse(work, req, topics.FaultUnknown, fmt.Sprintf("unknown method %q (this domain has: %s)", req.Method, strings.Join(methods(), ", ")), "")
+		a.refuse(work, req, topics.FaultUnknown, fmt.Sprintf("unknown method %q (this domain has: %s)", req.Method, strings.Join(a.methods(), ", ")), "")
 	}
 }
 

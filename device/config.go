@@ -1,6 +1,7 @@
 package device
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -50,6 +51,13 @@ type Config struct {
 	// Turned, if not nil, is called at each turn of the supervising loop: every
 	// 30 s (Timing.Readings) at the least. It must not block.
 	Turned func()
+	// Root is where /sys and /dev are looked for; empty: "/".
+	Root string
+	// Allow are the methods beyond the harmless ones that this machine has:
+	// host.Reboot, host.Shutdown.
+	Allow []string
+	// Turn carries one of them out. Nil: host.Turn.
+	Turn func(ctx context.Context, what string) error
 
 	// Manifest reads a service.toml. Nil: a service that has one is refused.
 	Manifest func(path string) (Manifest, error)
@@ -82,6 +90,7 @@ type Timing struct {
 	Start     time.Duration // until a started service must be ready: 60 s
 	Stop      time.Duration // from TERM to KILL: 10 s
 	Missing   time.Duration // between two looks for a missing directory: 5 s
+	Devices   time.Duration // between two looks at what is plugged in: 2 s; what is gone is told after two
 	Backoff   Backoff
 }
 
@@ -96,6 +105,7 @@ func (t Timing) withDefaults() Timing {
 	t.Start = or(t.Start, time.Minute)
 	t.Stop = or(t.Stop, 10*time.Second)
 	t.Missing = or(t.Missing, 5*time.Second)
+	t.Devices = or(t.Devices, 2*time.Second)
 	t.Backoff = t.Backoff.withDefaults()
 	return t
 }
@@ -132,6 +142,11 @@ func (c Config) check() error {
 	for _, t := range c.Traits {
 		if err := topics.CheckName(string(t)); err != nil {
 			bad = append(bad, fmt.Errorf("trait: %w", err))
+		}
+	}
+	for _, method := range c.Allow {
+		if method != host.Reboot && method != host.Shutdown {
+			bad = append(bad, fmt.Errorf("allow: %q is not known (want %s, %s)", method, host.Reboot, host.Shutdown))
 		}
 	}
 	if c.Address != "" && !c.Loopback && !host.Public(c.Address) {

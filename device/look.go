@@ -26,11 +26,13 @@ func (i *inventory) has(name topics.Service) bool {
 	return ok
 }
 
-// sight is what one look saw: first what stands here, then how it fares.
+// sight is what one look saw: first what stands here, then how it fares; or
+// what is plugged in.
 type sight struct {
 	facts     host.Facts
 	inventory *inventory
 	readings  *topics.Host
+	traits    []topics.Trait
 }
 
 // look starts to look at the host if it is time. Disks and sensors may be
@@ -41,19 +43,29 @@ func (a *Agent) look(work context.Context, now time.Time) {
 		return
 	}
 	v.looking, v.looked = true, now
-	cfg, seen := a.cfg, v.seen
-	tell := func(s sight) {
-		select {
-		case seen <- s:
-		case <-work.Done():
-		}
-	}
+	cfg := a.cfg
 	a.running.Go(func() {
 		inv := takeInventory(work, cfg)
-		tell(sight{facts: host.Describe(work), inventory: &inv})
+		a.tellSight(work, sight{facts: host.Describe(work), inventory: &inv})
 		readings := host.Read(work, cfg.ServicesDir)
-		tell(sight{readings: &readings})
+		a.tellSight(work, sight{readings: &readings})
 	})
+}
+
+// watchDevices has what is plugged in and pulled out told at once: a trait may
+// have moved to another machine.
+func (a *Agent) watchDevices(work context.Context) {
+	devices := host.Devices{Root: or(a.cfg.Root, "/")}
+	a.running.Go(func() {
+		devices.Watch(work, a.cfg.Timing.Devices, func(found []topics.Trait) { a.tellSight(work, sight{traits: found}) })
+	})
+}
+
+func (a *Agent) tellSight(work context.Context, s sight) {
+	select {
+	case a.view.seen <- s:
+	case <-work.Done():
+	}
 }
 
 // nextSight is when to look at the host again: sooner while a service waits
@@ -105,6 +117,15 @@ func takeInventory(ctx context.Context, cfg Config) inventory {
 func (a *Agent) see(work context.Context, s sight) {
 	now := time.Now()
 	v := &a.view
+	if s.traits != nil {
+		v.traits = slices.Concat(a.cfg.Traits, s.traits)
+		slices.Sort(v.traits)
+		v.traits = slices.Compact(v.traits)
+		if a.link.born {
+			a.sayInfo(work)
+		}
+		a.birth(work, now)
+	}
 	if s.inventory != nil {
 		before := v.inventory
 		for name, u := range a.units {
@@ -112,6 +133,7 @@ func (a *Agent) see(work context.Context, s sight) {
 				u.missing = false
 			}
 		}
+		s.facts.Boot = a.boot(s.facts.Boot)
 		v.facts, v.inventory = s.facts, s.inventory
 		switch {
 		case !a.link.born:
@@ -128,6 +150,27 @@ func (a *Agent) see(work context.Context, s sight) {
 			a.sayHost(work, now)
 		}
 	}
+}
+
+// boot is when this machine was booted, as it was found out first: the kernel
+// counts back from now, and so its answer moves with each step of the clock.
+func (a *Agent) boot(found topics.Stamp) topics.Stamp {
+	const step = 2 * time.Second // one second is the clock's own rounding
+	var kept struct {
+		Boot topics.Stamp `json:"boot"`
+	}
+	path := filepath.Join(a.cfg.DataDir, "boot.json")
+	if kept.Boot = a.view.facts.Boot; kept.Boot == "" {
+		_ = readJSON(path, &kept) // else it is found out anew
+	}
+	if found == "" || found.Time().Sub(kept.Boot.Time()).Abs() < step {
+		return kept.Boot
+	}
+	kept.Boot = found
+	if err := writeFile(path, mustJSON(kept), false); err != nil {
+		a.cfg.Log.Warn().Err(err).Msg("when this machine was booted cannot be kept: it may be said a second off after the next start")
+	}
+	return found
 }
 
 // host is where services of this machine are reached, "" while unknown.

@@ -53,6 +53,7 @@ type report struct {
 	name    topics.Service
 	start   string
 	entry   entry       // of building and started
+	running instance    // of started
 	note    *topics.Why // of started: something worth telling
 	exit    *topics.Exit
 	lines   []string      // the last ones that were printed
@@ -117,7 +118,7 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 		return
 	}
 	p.entry.Identity = running.Identity()
-	w.tell(ctx, report{stage: started, name: j.name, start: j.start, entry: p.entry, note: p.note})
+	w.tell(ctx, report{stage: started, name: j.name, start: j.start, entry: p.entry, running: running, note: p.note})
 	w.follow(ctx, r, running, p)
 }
 

@@ -23,7 +23,8 @@ type unit struct {
 	run     *run // nil also while leftovers are ended
 	start   string
 	entry   entry
-	adopted bool // a former agent started it
+	running instance // nil until it is started
+	adopted bool     // a former agent started it
 
 	version  string
 	restarts int
@@ -69,7 +70,8 @@ func (u *unit) become(phase topics.Phase, now time.Time) {
 // rest is for a unit without processes.
 func (u *unit) rest(phase topics.Phase, why *topics.Why, now time.Time) {
 	u.become(phase, now)
-	u.ready, u.why, u.run, u.next, u.deadline, u.again, u.missing = false, why, nil, time.Time{}, time.Time{}, false, false
+	u.ready, u.why, u.next, u.deadline, u.again, u.missing = false, why, time.Time{}, time.Time{}, false, false
+	u.run, u.running = nil, nil
 }
 
 func (u *unit) begin(j job, r *run, now time.Time) {
@@ -145,7 +147,7 @@ func (a *Agent) fold(work context.Context, rep report) {
 }
 
 func (a *Agent) foldStarted(u *unit, rep report, now time.Time) {
-	u.entry, u.version = rep.entry, rep.entry.Version
+	u.entry, u.running, u.version = rep.entry, rep.running, rep.entry.Version
 	if rep.note != nil {
 		a.cfg.Log.Warn().Str("service", string(u.name)).Msg(rep.note.Text)
 	}

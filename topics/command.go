@@ -113,12 +113,13 @@ func (s Status) Final() bool { return s != Accepted }
 // Reply is <node>/event/reply/<id>, QoS 1: the answer to a command. Topic is
 // the command's own, for senders that gave no id.
 type Reply struct {
-	V      V      `json:"v"`
-	ID     string `json:"id"`
-	Status Status `json:"status"`
-	Result string `json:"result,omitempty"`
-	Topic  string `json:"topic,omitempty"`
-	Why    *Why   `json:"why,omitempty"`
+	V      V        `json:"v"`
+	ID     string   `json:"id"`
+	Status Status   `json:"status"`
+	Result string   `json:"result,omitempty"`
+	Lines  []string `json:"lines,omitempty"` // what has many
+	Topic  string   `json:"topic,omitempty"`
+	Why    *Why     `json:"why,omitempty"`
 }
 
 func (r Reply) check() error {

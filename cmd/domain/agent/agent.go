@@ -74,7 +74,7 @@ func newAgent(c Config, link Link, data *program.Data, log zerolog.Logger) (*Age
 	supervisor, err := device.New(device.Config{
 		Name: c.Name, ID: data.ID, Version: program.Version(), Traits: c.Traits, Space: space,
 		ServicesDir: c.ServicesDir, DataDir: c.Data,
-		Loopback: link.Loopback, Address: c.Address,
+		Loopback: link.Loopback, Address: c.Address, Allow: c.Allow,
 		House: link.House, Broker: link.Address, Access: link.Access, Lonely: link.Lonely, Turned: link.Turned,
 		Manifest: Manifest, Environ: os.Environ(),
 		Log: log.With().Str("component", "agent").Logger(),

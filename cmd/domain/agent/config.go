@@ -24,6 +24,7 @@ type Config struct {
 	ServicesDir  string         `toml:"services_dir"`
 	Data         string         `toml:"data"`
 	Address      string         `toml:"address"`
+	Allow        []string       `toml:"allow"`
 	LogLevel     string         `toml:"log_level"`
 }
 
@@ -45,6 +46,7 @@ func Settings() []program.Setting {
 		{Key: "services_dir", Kind: "directory", Help: "the services this machine can run, default " + ServicesDir},
 		{Key: "data", Kind: "directory", Help: "what must outlive a restart, default in this user's data directory; root's is /var/lib/dominion/domain"},
 		{Key: "address", Kind: "address", Help: "where others reach this machine's services, default found out"},
+		{Key: "allow", Kind: "words", Help: "what the house may do to this machine: reboot, shutdown"},
 		{Key: "base", Kind: "topic", Help: "the first level of the house's topics, default as the house says"},
 		{Key: "log_level", Kind: "level", Help: program.Levels},
 	}
@@ -72,6 +74,11 @@ func (c *Config) Check(file *configs.File) []error {
 	}
 	if c.Address != "" && net.ParseIP(c.Address) != nil && !host.Public(c.Address) && !loopback(c.Address) {
 		fault("address", fmt.Errorf("address %s reaches no machine (give this machine's own, or leave it empty)", c.Address))
+	}
+	for i, what := range c.Allow {
+		if what != host.Reboot && what != host.Shutdown {
+			fault(fmt.Sprintf("allow[%d]", i), fmt.Errorf("allow: %q is not known (want %s, %s)", what, host.Reboot, host.Shutdown))
+		}
 	}
 	if c.ServicesDir == "" {
 		fault("services_dir", fmt.Errorf("services_dir is empty (the default is %s)", ServicesDir))
