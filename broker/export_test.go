@@ -3,6 +3,8 @@ package broker
 import (
 	"crypto/tls"
 	"net"
+	"os"
+	"syscall"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -86,16 +88,16 @@ func (s *Server) RetainAt(topic, payload string, created int64) {
 	s.retained(nil, topic)
 }
 
-// BreakStore closes the store's file under the server; repair opens it again.
-func (s *Server) BreakStore() (repair func() error, err error) {
+// BreakStore has every write to the store's file fail from here on, as a disk
+// that is dying does: not before, but in the middle of a transaction.
+func (s *Server) BreakStore() error {
 	st := s.store
 	st.writing.Lock()
 	defer st.writing.Unlock()
-	return func() error {
-		st.writing.Lock()
-		defer st.writing.Unlock()
-		db, _, err := loadStore(st.path)
-		st.db = db
+	readOnly, err := os.Open(st.path)
+	if err != nil {
 		return err
-	}, st.db.Close()
+	}
+	defer readOnly.Close()
+	return syscall.Dup3(int(readOnly.Fd()), int(st.volume.file.Fd()), syscall.O_CLOEXEC)
 }

@@ -58,6 +58,10 @@ type Options struct {
 	// Refused is told of everything that was refused, in the goroutine of the
 	// client: it must not block. It may be nil.
 	Refused func(Refusal)
+	// StoreTrouble is told when the store of retained messages cannot be written
+	// (a *StoreError), and again when that becomes another trouble; and with nil
+	// when it can again. It must not block. It may be nil.
+	StoreTrouble func(error)
 
 	FlushEvery     time.Duration // 100 ms: a retained message is on the disk at most this much, and one fsync, later
 	ConnectTimeout time.Duration // 5 s: from accept to a whole CONNECT

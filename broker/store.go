@@ -3,318 +3,321 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"os"
-	"path/filepath"
-	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
 	"github.com/rs/zerolog"
-	"go.etcd.io/bbolt"
-	berrors "go.etcd.io/bbolt/errors"
 )
-
-// storeFile is the name of the store in Options.Data.
-const storeFile = "retained.db"
-
-// One transaction writes at most this much; more takes several.
-const (
-	batchTopics = 2000
-	batchBytes  = 4 << 20
-)
-
-// errCorrupt is why a store file is moved aside.
-var errCorrupt = errors.New("the store file is damaged")
 
 // store keeps durable retained messages on the disk. Publishers only leave a
 // topic's name here; a flush looks up what is retained on it by then, and
 // writes what differs from the disk, one transaction and fsync for all. A quiet
 // broker writes nothing, and neither does a message that says the same again.
+//
+// What is retained is in memory, so the store never holds up the house: what
+// cannot be written waits and is tried again, and a file that is lost, damaged
+// or of doubtful content while the broker runs is written anew.
 type store struct {
 	path    string
-	db      *bbolt.DB
 	log     zerolog.Logger
 	every   time.Duration
+	trouble func(error)
 	current func(topic string) (packets.Packet, bool) // what is retained now
 
-	mu    sync.Mutex          // guards dirty
-	dirty map[string]struct{} // topics that may differ from the disk
-	wake  chan struct{}       // has an element when dirty is not empty
-
-	writing sync.Mutex        // guards the file, known and closed
-	known   map[string]uint64 // hash of what is on the disk, by topic
-	seed    maphash.Seed
+	mu      sync.Mutex          // guards dirty, taken, shown
+	dirty   map[string]struct{} // topics that may differ from the disk
+	taken   int                 // how many of them a flush is writing
+	shown   StoreFigures
+	wake    chan struct{} // has an element when there is something to do
+	writing sync.Mutex    // guards all below
+	volume  *volume
+	rewrite *rewrite  // nil: there is no new file under way
+	resting time.Time // when a compaction may be tried again
 	closed  bool
 }
 
-// bucketName is the one bucket of the file: topic to record, see record.go.
-const bucketName = "retained"
+// StoreFigures are what is known of the store of retained messages.
+type StoreFigures struct {
+	Path    string    // of its file; empty: there is no store
+	Bytes   int64     // size of the file
+	Live    int64     // about the size that a compacted one would have
+	Waiting int       // topics that are not on the disk yet
+	Flushed time.Time // when it was last written, or had nothing to write; zero: never
+	Trouble string    // why it cannot be written; empty: it can
+}
+
+// StoreError is why the store of retained messages is not written. The broker
+// goes on with what it has in memory.
+type StoreError struct {
+	Path    string // of the store's file
+	Waiting int    // messages that a power cut would lose
+	Need    int64  // about the bytes that they need on the disk
+	Full    bool   // that is all that is wrong: the disk, or the quota, has no room for them
+	Err     error
+}
+
+func (e *StoreError) Error() string {
+	return fmt.Sprintf("write the store of retained messages %s: %v (%d messages wait in memory)", e.Path, e.Err, e.Waiting)
+}
+
+// Unwrap gives the error of the operating system.
+func (e *StoreError) Unwrap() error { return e.Err }
 
 // openStore opens or makes the store in a directory and returns what it holds.
 // A damaged file is moved aside, to the path moved, and what could be read of
 // it goes into a new one.
 func openStore(o Options) (st *store, kept []packets.Packet, moved string, err error) {
-	if err := os.MkdirAll(o.Data, 0o700); err != nil {
-		return nil, nil, "", fmt.Errorf("make the data directory: %w (name one that this user may write)", err)
-	}
-	path := filepath.Join(o.Data, storeFile)
-	db, kept, err := loadStore(path)
-	if errors.Is(err, errCorrupt) {
-		moved = path + ".corrupt-" + time.Now().UTC().Format("20060102T150405.000Z")
-		o.Log.Error().Err(err).Str("moved", moved).Int("saved", len(kept)).
-			Msg("the store of retained messages is damaged: moved aside, starting anew; nodes publish their state again")
-		if err := os.Rename(path, moved); err != nil {
-			return nil, nil, "", fmt.Errorf("move the damaged store aside: %w", err)
-		}
-		db, _, err = loadStore(path)
-	}
-	switch {
-	case err == nil:
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, nil, "", fmt.Errorf("open %s: another process has it open (is another dominion running? name another data directory)", path)
-	case errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS):
-		return nil, nil, "", fmt.Errorf("open the store of retained messages: %w (this user must be able to write %s)", err, o.Data)
-	default:
-		return nil, nil, "", fmt.Errorf("open the store of retained messages %s: %w", path, err)
+	f, err := findStore(o.Data, o.Log)
+	if err != nil {
+		return nil, nil, "", err
 	}
 	st = &store{
-		path:  path,
-		db:    db,
-		log:   o.Log,
-		every: o.FlushEvery,
-		dirty: map[string]struct{}{},
-		wake:  make(chan struct{}, 1),
-		seed:  maphash.MakeSeed(),
-		known: make(map[string]uint64, len(kept)),
+		path:    f.path,
+		log:     o.Log,
+		every:   o.FlushEvery,
+		trouble: o.StoreTrouble,
+		dirty:   map[string]struct{}{},
+		wake:    make(chan struct{}, 1),
+		volume:  f.volume,
 	}
-	for _, pk := range kept {
-		if moved != "" {
+	st.show()
+	for _, pk := range f.kept {
+		if f.moved != "" || f.volume.closed {
 			st.touch(pk.TopicName)
-		} else {
-			st.known[pk.TopicName] = recordHash(st.seed, pk)
 		}
 	}
-	return st, kept, moved, nil
-}
-
-// loadStore opens a file and reads all of it. With errCorrupt the messages are
-// those that were sound, and the file is closed.
-func loadStore(path string) (db *bbolt.DB, kept []packets.Packet, err error) {
-	var file *os.File
-	defer func() {
-		if err != nil && file != nil {
-			_ = file.Close() // as bbolt does, unless it panicked
-		}
-	}()
-	err = soundly(func() error {
-		var err error
-		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-			Timeout:      time.Second,
-			FreelistType: bbolt.FreelistMapType,
-			NoStatistics: true,
-			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-				var err error
-				file, err = os.OpenFile(name, flag, mode)
-				return file, err
-			},
-		})
-		if err != nil {
-			return foundCorrupt(err)
-		}
-		if err = db.Update(func(tx *bbolt.Tx) error {
-			if tx.Bucket([]byte(bucketName)) != nil {
-				return nil
-			}
-			_, err := tx.CreateBucket([]byte(bucketName))
-			return err
-		}); err != nil {
-			return err
-		}
-		bad := 0
-		err = db.View(func(tx *bbolt.Tx) error {
-			return tx.Bucket([]byte(bucketName)).ForEach(func(topic, value []byte) error {
-				if pk, err := decodeRecord(topic, value); err != nil {
-					bad++
-				} else {
-					kept = append(kept, pk)
-				}
-				return nil
-			})
-		})
-		if err == nil && bad > 0 {
-			err = fmt.Errorf("%w: %d of its %d messages", errCorrupt, bad, bad+len(kept))
-		}
-		return err
-	})
-	if err != nil && db != nil {
-		_ = soundly(db.Close)
+	if f.volume.closed || st.wasteful() {
+		st.poke()
 	}
-	return db, kept, err
+	return st, f.kept, f.moved, nil
 }
 
-// soundly runs f, in which bbolt reads a file as if it were sound memory: what
-// happens where it is not becomes errCorrupt.
-func soundly(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errCorrupt, p)
-		}
-	}()
-	return f()
-}
-
-// foundCorrupt tells damage from what the operating system refuses.
-func foundCorrupt(err error) error {
-	if _, ok := errors.AsType[syscall.Errno](err); ok || errors.Is(err, berrors.ErrTimeout) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", errCorrupt, err)
-}
-
-// touch says that what is retained on a durable topic may have changed.
-func (st *store) touch(topic string) {
+// touch says that what is retained on durable topics may have changed.
+func (st *store) touch(topics ...string) {
 	st.mu.Lock()
-	st.dirty[topic] = struct{}{}
+	for _, topic := range topics {
+		st.dirty[topic] = struct{}{}
+	}
 	st.mu.Unlock()
+	st.poke()
+}
+
+// poke has run look whether there is something to do.
+func (st *store) poke() {
 	select {
 	case st.wake <- struct{}{}:
 	default:
 	}
 }
 
+// take returns the topics that may differ from the disk, and forgets them.
+func (st *store) take() []string {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	taken := make([]string, 0, len(st.dirty))
+	for topic := range st.dirty {
+		taken = append(taken, topic)
+	}
+	clear(st.dirty)
+	st.taken = len(taken)
+	return taken
+}
+
+// How often a flush that failed is tried, and how often a quiet store looks
+// whether its file is still there.
+const (
+	retryFirst = time.Second
+	retryLast  = 30 * time.Second
+	lookAfter  = time.Minute
+)
+
 // run flushes until done is closed. What cannot be written, as on a full disk,
 // is tried again, and the house goes on without.
 func (st *store) run(done <-chan struct{}) {
-	const longest = 30 * time.Second
+	look := time.NewTicker(lookAfter)
+	defer look.Stop()
+	var troubled error
 	wait := st.every
 	for {
 		select {
 		case <-done:
 			return
 		case <-st.wake:
+		case <-look.C:
 		}
 		select {
 		case <-done:
 			return
 		case <-time.After(wait):
 		}
-		if err := st.flush(); err != nil {
-			if wait == st.every {
-				st.log.Error().Err(err).Msg("retained messages are not written to the disk, trying again")
-			}
-			wait = min(max(2*wait, time.Second), longest)
-			continue
-		}
-		if wait != st.every {
-			st.log.Info().Str("path", st.path).Msg("retained messages are written to the disk again")
-			wait = st.every
+		err := st.turn()
+		st.tell(troubled, err)
+		troubled, wait = err, st.every
+		if err != nil {
+			wait = min(max(2*wait, retryFirst), retryLast)
+			st.poke()
 		}
 	}
 }
 
-// flush writes what is dirty. After an error it is dirty again.
-func (st *store) flush() error {
+// tell says when trouble begins, becomes another, and ends.
+func (st *store) tell(before, now error) {
+	switch {
+	case now == nil && before == nil || now != nil && before != nil && full(now) == full(before):
+		return
+	case now != nil:
+		st.log.Error().Err(now).Msg("retained messages are not written to the disk, trying again")
+	default:
+		st.log.Info().Str("path", st.path).Msg("retained messages are written to the disk again")
+	}
+	if st.trouble != nil {
+		st.trouble(now)
+	}
+}
+
+// turn writes what is dirty, and goes on with a new file if there is to be one.
+func (st *store) turn() error {
 	st.writing.Lock()
 	defer st.writing.Unlock()
 	if st.closed {
 		return nil
 	}
-	st.mu.Lock()
-	dirty := st.dirty
-	st.dirty = map[string]struct{}{}
-	st.mu.Unlock()
-	var err error
-	batch := newBatch()
-	for topic := range dirty {
-		if st.change(batch, topic) && batch.full() {
-			err = errors.Join(err, st.write(batch))
-			batch = newBatch()
-		}
+	err := st.flush()
+	if err == nil {
+		err = st.tend()
 	}
-	return errors.Join(err, st.write(batch))
-}
-
-// batch is what one transaction does to the disk.
-type batch struct {
-	puts    map[string][]byte
-	hashes  map[string]uint64
-	deletes []string
-	bytes   int
-}
-
-func newBatch() *batch { return &batch{puts: map[string][]byte{}, hashes: map[string]uint64{}} }
-
-func (b *batch) full() bool {
-	return len(b.puts)+len(b.deletes) >= batchTopics || b.bytes >= batchBytes
-}
-
-// change adds a topic to a batch, if the disk differs from the memory.
-func (st *store) change(b *batch, topic string) bool {
-	hash, stored := st.known[topic]
-	pk, retained := st.current(topic)
-	if !retained {
-		if stored {
-			b.deletes = append(b.deletes, topic)
-		}
-		return stored
-	}
-	now := recordHash(st.seed, pk)
-	if stored && now == hash {
-		return false
-	}
-	value := encodeRecord(pk)
-	b.puts[topic], b.hashes[topic] = value, now
-	b.bytes += len(topic) + len(value)
-	return true
-}
-
-func (st *store) write(b *batch) error {
-	if len(b.puts)+len(b.deletes) == 0 {
-		return nil
-	}
-	err := soundly(func() error {
-		return st.db.Update(func(tx *bbolt.Tx) error {
-			bucket := tx.Bucket([]byte(bucketName))
-			for topic, value := range b.puts {
-				if err := bucket.Put([]byte(topic), value); err != nil {
-					return err
-				}
-			}
-			for _, topic := range b.deletes {
-				if err := bucket.Delete([]byte(topic)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-	})
 	if err != nil {
-		for topic := range b.puts {
-			st.touch(topic)
-		}
-		for _, topic := range b.deletes {
-			st.touch(topic)
-		}
-		return fmt.Errorf("write %s: %w", st.path, err)
+		err = st.described(err)
 	}
-	for topic, hash := range b.hashes {
-		st.known[topic] = hash
+	st.show()
+	st.note(err)
+	return err
+}
+
+// flush writes what is dirty. After an error it is dirty again.
+func (st *store) flush() error {
+	if !st.volume.closed && !st.volume.inPlace() {
+		st.log.Warn().Str("path", st.path).Msg("the store's file was taken away: it is written anew")
+		_ = st.volume.close()
 	}
-	for _, topic := range b.deletes {
-		delete(st.known, topic)
+	if st.volume.closed {
+		return nil // tend makes a new one
+	}
+	waiting := st.take()
+	for left := waiting; len(left) > 0; {
+		n, err := st.volume.bring(left, st.current)
+		if err != nil {
+			st.touch(left...)
+			if st.volume.closed {
+				st.log.Warn().Err(err).Str("path", st.path).Msg("the store's file is not trusted any more: it is written anew")
+				return nil
+			}
+			return err
+		}
+		left = left[n:]
+	}
+	if st.rewrite != nil {
+		st.rewrite.again = append(st.rewrite.again, waiting...)
 	}
 	return nil
 }
 
+// tend writes a new file if that is wanted: a step at a time, or all of it when
+// the old one is of no use.
+func (st *store) tend() error {
+	needed := st.volume.closed
+	if !needed && st.rewrite == nil && (!st.wasteful() || time.Now().Before(st.resting)) {
+		return nil
+	}
+	var err error
+	if st.rewrite == nil {
+		err = st.begin()
+	}
+	for err == nil && st.rewrite != nil {
+		if err = st.step(); !needed {
+			break
+		}
+	}
+	switch {
+	case err == nil && st.rewrite != nil:
+		st.poke()
+	case err != nil && !needed && !st.volume.closed: // the old one does as well
+		st.log.Warn().Err(err).Str("path", st.path).Msg("the store is not compacted, trying again in an hour")
+		st.resting = time.Now().Add(compactPause)
+		return nil
+	}
+	return err
+}
+
+// described adds to an error what somebody has to know who is to mend it.
+func (st *store) described(err error) error {
+	e := &StoreError{Path: st.path, Full: full(err), Err: err}
+	st.mu.Lock()
+	e.Waiting = len(st.dirty)
+	e.Need = 64 << 10
+	for topic := range st.dirty {
+		if pk, ok := st.current(topic); ok {
+			e.Need += int64(len(topic) + len(pk.Payload) + recordHead)
+		}
+	}
+	st.mu.Unlock()
+	e.Need = compacted(2 * e.Need) // a page is written whole, and with it those that point to it
+	if st.volume.closed {
+		e.Need += compacted(st.volume.live)
+	}
+	return e
+}
+
+// show keeps what figures tell.
+func (st *store) show() {
+	size, live := st.volume.size(), compacted(st.volume.live)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.shown.Path, st.shown.Bytes, st.shown.Live = st.path, size, live
+}
+
+// note keeps how a turn ended.
+func (st *store) note(err error) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.taken = 0
+	if err != nil {
+		st.shown.Trouble = err.Error()
+		return
+	}
+	st.shown.Trouble, st.shown.Flushed = "", time.Now()
+}
+
+// figures may be called at any time, also when there is no store.
+func (st *store) figures() StoreFigures {
+	if st == nil {
+		return StoreFigures{}
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	now := st.shown
+	now.Waiting = len(st.dirty) + st.taken
+	return now
+}
+
 // close writes what is left and closes the file.
 func (st *store) close() error {
-	err := st.flush()
 	st.writing.Lock()
 	defer st.writing.Unlock()
+	if st.closed {
+		return nil
+	}
 	st.closed = true
-	return errors.Join(err, soundly(st.db.Close))
+	if !st.volume.closed {
+		st.drop() // a compaction can wait
+	}
+	err := st.flush()
+	if err == nil && st.volume.closed {
+		err = st.tend()
+	}
+	if err != nil {
+		err = st.described(err)
+	}
+	return errors.Join(err, st.volume.close())
 }

@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -211,21 +212,30 @@ func TestADamagedStoreIsMovedAside(t *testing.T) {
 
 func TestAStoreThatCannotBeWrittenIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	var log lockedBuffer
 	dir := t.TempDir()
-	s, stop := startAndStop(t, func(o *broker.Options) { in(dir)(o); o.Log = zerolog.New(&log) })
-	repair, err := s.BreakStore()
-	if err != nil {
+	told := make(chan error, 10)
+	s, stop := startAndStop(t, func(o *broker.Options) { in(dir)(o); o.StoreTrouble = func(err error) { told <- err } })
+	inTheWay := filepath.Join(dir, "retained.db.new", "x") // no new file can be made
+	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.BreakStore(); err != nil {
 		t.Fatal(err)
 	}
 	p := join(t, dial(t, s), "attic", nil)
 	p.publish("dominion/attic/state/info", "{}", 1, true)
-	eventually(t, "the trouble is said", func() bool { return strings.Contains(log.String(), "not written to the disk") })
+	err := <-told
+	var e *broker.StoreError
+	if !errors.As(err, &e) || e.Path != filepath.Join(dir, "retained.db") || e.Waiting != 1 || e.Full {
+		t.Errorf("told %#v", err)
+	}
 	p.publish("dominion/attic/state/more", "{}", 1, true) // the house goes on
-	if err := repair(); err != nil {
+	if err := os.RemoveAll(filepath.Dir(inTheWay)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the end of it is said", func() bool { return strings.Contains(log.String(), "written to the disk again") })
+	if err := <-told; err != nil {
+		t.Errorf("told %v, want the end of the trouble", err)
+	}
 	stop()
 	want := map[string]string{"dominion/attic/state/info": "{}", "dominion/attic/state/more": "{}"}
 	if diff := cmp.Diff(want, retained(t, start(t, in(dir)), "#")); diff != "" {
