@@ -20,6 +20,7 @@ type device struct {
 	version  string
 	via      string // the object of the device it hangs below; "" for none
 	readings readings
+	blinks   bool // of a domain: its light can
 	asking   string // of the house: the machines that ask to join, by name, with spaces between
 }
 
@@ -42,6 +43,8 @@ const (
 	memoryReading
 	diskReading
 	temperatureReading
+	powerReading
+	throttledReading
 )
 
 // seen tells which readings a host has sent.
@@ -53,6 +56,12 @@ func seen(h topics.Host) readings {
 		if reading.Seen {
 			r |= bit
 		}
+	}
+	if h.Power != "" {
+		r |= powerReading
+	}
+	if h.Throttled != "" {
+		r |= throttledReading
 	}
 	return r
 }
@@ -67,13 +76,16 @@ type reading struct {
 	class     string
 	unit      string
 	precision int
+	bad       []string // it is one of a few words, and these are a problem
 }
 
 func allReadings() []reading {
 	return []reading{
-		{cpuReading, "cpu", "CPU", "mdi:cpu-64-bit", "", "%", 0},
-		{memoryReading, "memory", "Memory", "mdi:memory", "", "%", 0},
-		{diskReading, "disk", "Disk", "mdi:harddisk", "", "%", 0},
-		{temperatureReading, "temperature", "Temperature", "", "temperature", "°C", 1},
+		{bit: cpuReading, key: "cpu", name: "CPU", icon: "mdi:cpu-64-bit", unit: "%"},
+		{bit: memoryReading, key: "memory", name: "Memory", icon: "mdi:memory", unit: "%"},
+		{bit: diskReading, key: "disk", name: "Disk", icon: "mdi:harddisk", unit: "%"},
+		{bit: temperatureReading, key: "temperature", name: "Temperature", class: "temperature", unit: "°C", precision: 1},
+		{bit: powerReading, key: "power", name: "Power supply", class: "problem", bad: []string{topics.PowerLow}},
+		{bit: throttledReading, key: "throttled", name: "Throttled", class: "problem", bad: []string{topics.ThrottledHeat, topics.ThrottledPower}},
 	}
 }

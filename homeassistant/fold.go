@@ -233,6 +233,7 @@ func (f *fold) devices(now time.Time, kept func(object string) bool) []device {
 		}
 		d := f.domain(n)
 		d.model, d.version, d.readings = model(info), info.Version, f.offered[n]
+		d.blinks = slices.Contains(info.Methods, "identify")
 		d.via = top.object(f.id)
 		shown[n] = true
 		all = append(all, d)

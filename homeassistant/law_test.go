@@ -100,7 +100,8 @@ func (h *chance) happen() {
 
 func (h *chance) readings() topics.Host {
 	readings := []topics.Reading{{}, {Seen: true}, topics.Measured(7)}
-	return topics.Host{CPU: readings[h.IntN(3)], Memory: readings[h.IntN(3)], Temperature: readings[h.IntN(3)]}
+	return topics.Host{CPU: readings[h.IntN(3)], Memory: readings[h.IntN(3)], Temperature: readings[h.IntN(3)],
+		Power: []string{"", "ok", "low"}[h.IntN(3)], Throttled: []string{"", "no", "heat"}[h.IntN(3)]}
 }
 
 func (h *chance) anyTopic() string {

@@ -178,10 +178,23 @@ func (m *message) showDomain(cfg Config, d device) {
 		if d.readings&r.bit == 0 {
 			continue
 		}
+		if r.bad != nil {
+			m.add(cfg, d, r.key, component{
+				Platform: binarySensor, Name: r.name, Class: r.class, Category: diagnostic,
+				StateTopic: cfg.Space.Host(node), Template: isOneOf(r.key, r.bad...),
+			})
+			continue
+		}
 		m.add(cfg, d, r.key, component{
 			Platform: sensor, Name: r.name, Class: r.class, Category: diagnostic, Icon: r.icon,
 			StateClass: "measurement", Unit: r.unit, Precision: &r.precision,
 			StateTopic: cfg.Space.Host(node), Template: number(r.key),
+		})
+	}
+	if d.blinks {
+		m.add(cfg, d, "identify", component{
+			Platform: button, Name: "Identify", Class: "identify", Category: config,
+			CommandTopic: cfg.Space.Command(node, "identify", "host"), PayloadPress: "now", QoS: 1,
 		})
 	}
 }

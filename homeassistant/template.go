@@ -50,6 +50,12 @@ func number(name string) string {
 	return `{{ value_json.` + name + ` | float(none) if value_json is defined else none }}`
 }
 
+// isOneOf tells whether the text in a field is one of these; no text is unknown.
+func isOneOf(name string, words ...string) string {
+	return `{% set w = value_json.` + name + ` | default('', true) if value_json is defined else '' %}` +
+		`{{ none if not w else 'ON' if w in ` + list(words...) + ` else 'OFF' }}`
+}
+
 // onlineTemplate gives online while the field state is one of these.
 func onlineTemplate(states ...string) string {
 	return `{{ 'online' if value_json is defined and value_json.state | default('') in ` + list(states...) + ` else 'offline' }}`
