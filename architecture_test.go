@@ -21,6 +21,7 @@ type room struct {
 func rooms() []room {
 	return []room{
 		{"topics/house", []string{"topics"}},
+		{"topics/terms", []string{"topics"}},
 		{"topics", nil},
 		{"broker/client", []string{"topics"}},
 		{"broker", []string{"topics"}},
@@ -54,8 +55,10 @@ func foreign() map[string][]string {
 		"github.com/shirou/gopsutil/v4":       {"device"},
 		"golang.org/x/sys":                    {"device", "cmd"},
 		"github.com/grandcat/zeroconf":        {"discovery"},
+		"github.com/robfig/cron/v3":           {"topics/terms"},
 		"github.com/gtank/ristretto255":       {"identity/joining"},
 		"github.com/coreos/go-systemd/v22":    {"cmd/program"},
+		"github.com/godbus/dbus/v5":           {"device"},
 		"github.com/spf13/cobra":              {"cmd"},
 		"github.com/spf13/pflag":              {"cmd"},
 		"golang.org/x/sync":                   {"cmd"},
