@@ -22,6 +22,7 @@ func (s *Server) admit(cl *mqtt.Client, pk packets.Packet) error {
 	c.client = cl
 	cl.ID = strings.Clone(cl.ID)
 	clampKeepAlive(cl, s.opt.MaxKeepAlive)
+	s.boundExpiry(c, cl)
 	c.flow.takeOver(cl)
 	if len(cl.ID) > longestClientID {
 		return s.turnAway(cl, packets.ErrClientIdentifierNotValid)
@@ -205,7 +206,10 @@ func (s *Server) judge(c *conn, topic string, emptying bool) (refusal string) {
 const shield = "$"
 
 // received sees every packet before mochi handles it.
-func (s *Server) received(pk packets.Packet) packets.Packet {
+func (s *Server) received(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type == packets.Disconnect {
+		s.changeExpiry(cl, &pk)
+	}
 	if t := pk.TopicName; pk.FixedHeader.Type == packets.Publish &&
 		len(t) >= len(mqtt.SysPrefix) && strings.EqualFold(t[:len(mqtt.SysPrefix)], mqtt.SysPrefix) {
 		pk.TopicName = shield + t
@@ -240,6 +244,7 @@ func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	}
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
+		tellExpiry(c, &pk)
 		if pk.ReasonCode = connackCode(c, pk); pk.ReasonCode == packets.CodeSuccess.Code {
 			c.known()
 		}

@@ -21,8 +21,8 @@ func bounds(o Options, log *slog.Logger) *mqtt.Options {
 	c.MaximumClientWritesPending = int32(o.MaxPending)
 	// MQTT 3.1 has other rules, which nobody here looks at (3.1.2-2).
 	c.MinimumProtocolVersion = 4
-	// The default keeps abandoned sessions for 136 years.
-	c.MaximumSessionExpiryInterval = uint32(o.SessionExpiry / time.Second)
+	// Sessions are ended in expiry.go.
+	c.MaximumSessionExpiryInterval = never
 	// Each alias keeps a topic of up to 64 KiB in memory.
 	c.TopicAliasMaximum = 32
 	// Otherwise an acknowledgement repeats the publisher's user properties.

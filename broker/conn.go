@@ -48,6 +48,7 @@ type conn struct {
 	claimed   string       // the name it logs in with
 	turn      bool         // it has the turn of its client id
 	finished  bool         // mochi ended the session, will and all
+	lastsLess bool         // its session lasts less than it wished: see expiry.go
 	verdicts  verdicts
 	heldBy    string // see holder
 	subscribe uint16 // packet id of the SUBSCRIBE being processed
@@ -160,6 +161,16 @@ func (c *conn) name() string {
 func (c *conn) over() bool {
 	select {
 	case <-c.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// hasEnded tells whether nothing of the session runs any more.
+func (c *conn) hasEnded() bool {
+	select {
+	case <-c.ended:
 		return true
 	default:
 		return false

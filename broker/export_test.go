@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -30,16 +31,12 @@ func (s *Server) Connections() int {
 
 // ForgetSessions ends the sessions that wait for their clients.
 func (s *Server) ForgetSessions() {
-	for _, cl := range s.mqtt.Clients.GetAll() {
-		if cl.StopTime() != 0 {
-			select {
-			case <-connOf(cl).ended:
-				s.forget(cl)
-			default: // it is still ending
-			}
-		}
-	}
+	s.endSessions(func(session) bool { return true })
 }
+
+// Subscriptions is how many clients are subscribed to anything, once for each
+// of their filters.
+func (s *Server) Subscriptions() int { return int(atomic.LoadInt64(&s.mqtt.Info.Subscriptions)) }
 
 // Guessers is how many addresses, or user names from one, are remembered for
 // wrong passwords.

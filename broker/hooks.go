@@ -21,7 +21,7 @@ func (h *hooks) ID() string { return "dominion" }
 // Provides tells mochi which of the methods below exist.
 func (h *hooks) Provides(b byte) bool {
 	return slices.Contains([]byte{
-		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished, mqtt.OnDisconnect, mqtt.OnClientExpired,
+		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed,
 		mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnWill,
 		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe,
@@ -54,8 +54,8 @@ func (h *hooks) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
 }
 
 // OnPacketRead sees each packet before it is handled.
-func (h *hooks) OnPacketRead(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
-	return h.s.received(pk), nil
+func (h *hooks) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	return h.s.received(cl, pk), nil
 }
 
 // OnPacketProcessed follows; after a SUBSCRIBE, SUBACK was written: replay.go.
@@ -113,7 +113,3 @@ func (h *hooks) OnRetainMessage(cl *mqtt.Client, pk packets.Packet, _ int64) {
 
 // OnRetainedExpired tells that a message of MQTT 5 outlived its expiry.
 func (h *hooks) OnRetainedExpired(topic string) { h.s.retained(nil, topic) }
-
-// OnClientExpired comes before mochi drops a session of a client that is gone;
-// its subscriptions are not dropped with it.
-func (h *hooks) OnClientExpired(cl *mqtt.Client) { h.s.mqtt.UnsubscribeClient(cl) }

@@ -217,7 +217,11 @@ func (p *peer) raw(b []byte) {
 	_, _ = p.conn.Write(b)
 }
 
-func (p *peer) id() uint16 { p.nextID++; return p.nextID }
+// id is the next packet id; 0 is none.
+func (p *peer) id() uint16 {
+	p.nextID = max(p.nextID+1, 1)
+	return p.nextID
+}
 
 func (p *peer) publish(topic, payload string, qos byte, retain bool) {
 	p.t.Helper()

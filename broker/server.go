@@ -110,6 +110,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.log.Info().Stringer("listener", e.Addr()).Bool("tls", e.tls != nil).Msg("broker listens")
 		running.Go(func() { s.accept(ctx, e) })
 	}
+	running.Go(func() { s.expire(s.done) })
 	if s.store != nil {
 		running.Go(func() { s.store.run(s.done) })
 	}

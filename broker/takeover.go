@@ -100,13 +100,10 @@ func claim(c *conn, id string) int {
 
 func (t *takeover) take(c *conn, id string, late <-chan time.Time, done <-chan struct{}) bool {
 	t.mu.Lock()
-	if t.turns == nil {
-		t.turns = map[string]*turn{}
-	}
 	mine := t.turns[id]
 	if mine == nil {
 		mine = &turn{held: make(chan struct{}, 1)}
-		t.turns[id] = mine
+		t.add(id, mine)
 	}
 	mine.wanting++
 	t.mu.Unlock()
@@ -133,6 +130,32 @@ func (t *takeover) pass(c *conn) {
 	t.mu.Unlock()
 	<-mine.held
 	t.leave(c.client.ID, mine)
+}
+
+// add is called with the lock.
+func (t *takeover) add(id string, x *turn) {
+	if t.turns == nil {
+		t.turns = map[string]*turn{}
+	}
+	t.turns[id] = x
+}
+
+// whileFree does something in the turn of a client id that nobody has or wants.
+func (t *takeover) whileFree(id string, do func()) {
+	t.mu.Lock()
+	if t.turns[id] != nil {
+		t.mu.Unlock()
+		return
+	}
+	mine := &turn{held: make(chan struct{}, 1), wanting: 1}
+	mine.held <- struct{}{}
+	t.add(id, mine)
+	t.mu.Unlock()
+	defer func() {
+		<-mine.held
+		t.leave(id, mine)
+	}()
+	do()
 }
 
 func (t *takeover) leave(id string, mine *turn) {
