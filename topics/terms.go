@@ -199,36 +199,47 @@ const (
 // CheckTerms tells why a service cannot be run as its type, schedule, rules,
 // policy and limits say, or nil. The error is a *FieldError.
 func (w Wanted) CheckTerms() error {
+	if faults := w.Faults(); len(faults) > 0 {
+		return faults[0]
+	}
+	return nil
+}
+
+// Faults are all that CheckTerms would complain of, one after the other.
+func (w Wanted) Faults() []*FieldError {
+	var faults []*FieldError
+	fault := func(err error, within ...string) {
+		if f, ok := err.(*FieldError); ok {
+			faults = append(faults, &FieldError{strings.Join(append(within, f.Field), "."), f.Text})
+		}
+	}
 	if w.Type != "" && w.Type != Oneshot {
-		return &FieldError{"type", fmt.Sprintf("is %.40q (want oneshot, or nothing for a service that runs for ever)", w.Type)}
+		fault(&FieldError{"type", fmt.Sprintf("is %.40q (want oneshot, or nothing for a service that runs for ever)", w.Type)})
 	}
 	if w.Schedule != "" {
 		if err := CheckSchedule(w.Schedule); err != nil {
-			return &FieldError{"schedule", err.Error()}
+			fault(&FieldError{"schedule", err.Error()})
 		}
 	}
 	if w.Ready != nil {
-		if err := w.Ready.Check(); err != nil {
-			return within("ready", err)
-		}
+		fault(w.Ready.Check(), "ready")
 	}
 	if w.Live != nil {
-		if err := w.Live.Check(); err != nil {
-			return within("live", err)
-		}
+		fault(w.Live.Check(), "live")
 	}
 	if w.Restart != nil {
-		if err := w.Restart.Check(); err != nil {
-			return within("restart", err)
-		}
+		fault(w.Restart.Check(), "restart")
 	}
 	if w.Memory != 0 && w.Memory < leastMemory {
-		return &FieldError{"memory", fmt.Sprintf("is %d bytes (want 1048576, a megabyte, or more)", w.Memory)}
+		fault(&FieldError{"memory", fmt.Sprintf("is %d bytes (want 1048576, a megabyte, or more)", w.Memory)})
 	}
 	if w.CPU < 0 || w.CPU > mostCPU {
-		return &FieldError{"cpu", fmt.Sprintf("is %v cores (want more than 0, at most %d)", w.CPU, mostCPU)}
+		fault(&FieldError{"cpu", fmt.Sprintf("is %v cores (want more than 0, at most %d)", w.CPU, mostCPU)})
 	}
-	return w.checkTogether()
+	if len(faults) == 0 {
+		fault(w.checkTogether())
+	}
+	return faults
 }
 
 // checkTogether refuses what each alone would be right.
