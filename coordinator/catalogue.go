@@ -5,9 +5,9 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"dominion/topics"
+	"dominion/topics/terms"
 
 	"github.com/blang/semver/v4"
 )
@@ -28,11 +28,9 @@ type Entry struct {
 	Instances    int               `toml:"instances"`
 	Version      string            `toml:"version"`
 	Port         int               `toml:"port"`
-	Ready        string            `toml:"ready"`
-	ReadyDelay   string            `toml:"ready_delay"`
-	StartTimeout string            `toml:"start_timeout"`
 	Env          map[string]string `toml:"env"`
 	Follows      bool              `toml:"follows"`
+	terms.Words
 }
 
 // Fault is one thing wrong with a catalogue. Key is the dotted key of the
@@ -62,6 +60,7 @@ type entry struct {
 type dependency struct {
 	service topics.Service
 	started bool // satisfied once it is started; else once it is ready
+	soft    bool // waited for only while it may still come
 }
 
 // Services are the names in the order of their dependencies, ties by name.
@@ -129,15 +128,20 @@ func readEntry(key string, in Entry) (entry, []Fault) {
 	if e.instances == 0 && in.Priority != Required {
 		e.instances = 1
 	}
+	want, wrong := in.Words.Read()
+	e.wanted = want
 	for _, text := range in.Dependencies {
-		name, condition, _ := strings.Cut(text, ":")
-		if condition != "" && condition != "ready" && condition != "started" {
-			fault("dependencies", "%q: condition %q is neither ready nor started", text, condition)
+		d, err := readDependency(text)
+		if err != nil {
+			fault("dependencies", "%v", err)
 		}
-		d := dependency{topics.Service(name), condition == "started"}
-		if !slices.ContainsFunc(e.dependencies, func(o dependency) bool { return o.service == d.service }) {
-			e.dependencies = append(e.dependencies, d)
-			e.wanted.Dependencies = append(e.wanted.Dependencies, d.service)
+		if slices.Contains(e.wanted.Dependencies, d.service) {
+			continue
+		}
+		e.dependencies = append(e.dependencies, d)
+		e.wanted.Dependencies = append(e.wanted.Dependencies, d.service)
+		if d.soft {
+			e.wanted.Soft = append(e.wanted.Soft, d.service)
 		}
 	}
 	for _, trait := range in.Traits {
@@ -164,37 +168,31 @@ func readEntry(key string, in Entry) (entry, []Fault) {
 	}
 	e.wanted.Env = in.Env
 	e.wanted.Follows = in.Follows
-	e.wanted.Ready = readReadiness(in, fault)
+	for _, f := range wrong {
+		fault(f.Key, "%s", f.Text)
+	}
 	e.wanted.Rev = rev(e.wanted)
 	e.because = because(e)
 	return e, faults
 }
 
-func readReadiness(in Entry, fault func(field, format string, args ...any)) *topics.Readiness {
-	seconds := func(field, text string) float64 {
-		if text == "" {
-			return 0
+// readDependency reads one of a service's dependencies: its name, and the
+// conditions behind it, each after a colon.
+func readDependency(text string) (dependency, error) {
+	name, rest, _ := strings.Cut(text, ":")
+	d := dependency{service: topics.Service(name)}
+	for condition := range strings.SplitSeq(rest, ":") {
+		switch condition {
+		case "", "ready":
+		case "started":
+			d.started = true
+		case "soft":
+			d.soft = true
+		default:
+			return d, fmt.Errorf("%q: condition %q is none of ready, started and soft", text, condition)
 		}
-		d, err := time.ParseDuration(text)
-		if err != nil || d < 0 {
-			fault(field, "%q is no duration (write 5s, 2m)", text)
-		}
-		return d.Seconds()
 	}
-	r := topics.Readiness{By: in.Ready, Delay: seconds("ready_delay", in.ReadyDelay), Timeout: seconds("start_timeout", in.StartTimeout)}
-	switch {
-	case r == topics.Readiness{}:
-		return nil
-	case r.By == "" && r.Delay > 0:
-		r.By = topics.ReadyDelay
-	case r.By == "":
-		fault("ready", "is missing beside start_timeout (tcp, topic or delay)")
-		return nil
-	}
-	if err := r.Check(); err != nil {
-		fault("ready", "is %q (tcp, topic or delay)", in.Ready)
-	}
-	return &r
+	return d, nil
 }
 
 // readRange reads a semver range. What parses and can match nothing is refused.

@@ -7,6 +7,7 @@ import (
 
 	"dominion/coordinator"
 	"dominion/topics"
+	"dominion/topics/terms"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -17,7 +18,7 @@ func chain(t testing.TB) *coordinator.Catalogue {
 	c, faults := coordinator.NewCatalogue(map[string]coordinator.Entry{
 		"npBar":             {Priority: "required", Traits: []string{"neoPixelLight"}, Dependencies: []string{"lightOrchestrator"}},
 		"lightOrchestrator": {Priority: "dependency", Traits: []string{"compute"}, Dependencies: []string{"webServer"}},
-		"webServer":         {Priority: "dependency", Traits: []string{"compute"}, Ready: "tcp"},
+		"webServer":         {Priority: "dependency", Traits: []string{"compute"}, Words: terms.Words{Ready: "tcp"}},
 	})
 	if faults != nil {
 		t.Fatal(faults)
@@ -263,7 +264,7 @@ func TestCatalogueFaults(t *testing.T) {
 		"b":     {Priority: "dependency", Dependencies: []string{"c:started"}},
 		"c":     {Priority: "dependency", Dependencies: []string{"a"}},
 		"d":     {Priority: "sometimes", Dependencies: []string{"aa", "b:eventually"}, Version: "^1.2", Port: 70000},
-		"e":     {Priority: "manual", Version: "1.2.0 - 2.0.0", Ready: "soon", ReadyDelay: "5", Env: map[string]string{"X": "$(shell reboot)", "1": "x", "LD_PRELOAD": "/tmp/x.so"}},
+		"e":     {Priority: "manual", Version: "1.2.0 - 2.0.0", Words: terms.Words{Ready: "soon", ReadyDelay: "5"}, Env: map[string]string{"X": "$(shell reboot)", "1": "x", "LD_PRELOAD": "/tmp/x.so"}},
 		"state": {Priority: "manual"},
 		"A":     {Priority: "manual"},
 	})
@@ -274,7 +275,7 @@ func TestCatalogueFaults(t *testing.T) {
 	want := []string{
 		"services.a: differs from \"A\" only in case (choose another name)",
 		"services.d.priority: is \"sometimes\" (required, dependency, manual or external)",
-		"services.d.dependencies: \"b:eventually\": condition \"eventually\" is neither ready nor started",
+		"services.d.dependencies: \"b:eventually\": condition \"eventually\" is none of ready, started and soft",
 		"services.d.version: range \"^1.2\": ^ and ~ are not known (write >=1.2.0 <2.0.0)",
 		"services.d.port: is 70000 (1 to 65535; leave it out and the domain finds a free one)",
 		"services.d.dependencies: unknown service \"aa\" (A?)",
@@ -283,7 +284,7 @@ func TestCatalogueFaults(t *testing.T) {
 		"services.e.env.LD_PRELOAD: steers a loader, a shell or make, and cannot come from the bus (set it in the Makefile or the env_file)",
 		"services.e.env.X: is \"$(shell reboot)\" (letters, digits and ._:/@%+,=- are allowed; put others in the env_file)",
 		"services.e.ready_delay: \"5\" is no duration (write 5s, 2m)",
-		"services.e.ready: is \"soon\" (tcp, topic or delay)",
+		"services.e.ready: is \"soon\" (want tcp, http, file, notify, topic or delay)",
 		"services.state: service name \"state\" is reserved (choose another)",
 		"services.a.dependencies: goes in a circle: a -> b -> c -> a (take one of them out)",
 	}

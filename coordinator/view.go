@@ -83,11 +83,14 @@ func (d *Domain) given(v *View) bool {
 }
 
 // rev names what a person can see of a Wanted; only its change restarts a
-// running service.
+// running service. What else is new counts from its next start, or its end.
 func rev(w topics.Wanted) string {
 	sum := sha256.Sum256(topics.Encode(struct {
-		Port int
-		Env  map[string]string
-	}{w.Port, w.Env}))
+		Port   int
+		Env    map[string]string
+		Ends   bool    `json:",omitempty"`
+		Memory uint64  `json:",omitempty"`
+		CPU    float64 `json:",omitempty"`
+	}{w.Port, w.Env, w.Ends(), w.Memory, w.CPU}))
 	return hex.EncodeToString(sum[:4])
 }

@@ -48,7 +48,7 @@ To add what is there already changes nothing.`,
 	f.StringSliceVar(&a.wish.Traits, "trait", nil, "a `trait` that a machine must have to run it; may be repeated")
 	f.StringSliceVar(&a.wish.Dependencies, "depends", nil, "a `service` that must be ready before it; may be repeated")
 	f.IntVar(&a.wish.Port, "port", 0, "its `port`, default one that is free")
-	f.StringVar(&a.wish.Ready, "ready", "", "tcp, topic or delay: `how` it shows that it is ready")
+	f.StringVar(&a.wish.Ready, "ready", "", "tcp, http, notify, topic or delay: `how` it shows that it is ready")
 	f.BoolVar(&a.install, "install", false, "copy the directory into services_dir of this machine")
 	f.BoolVarP(&a.yes, "yes", "y", false, "add what is proposed without asking")
 	f.BoolVar(&a.json, "json", false, "write what was done as JSON; asks nothing, as with --yes")

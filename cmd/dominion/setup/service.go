@@ -10,6 +10,7 @@ import (
 
 	"dominion/coordinator"
 	"dominion/topics"
+	"dominion/topics/terms"
 )
 
 // Directory is a service's directory as it was found.
@@ -28,6 +29,7 @@ type Manifest struct {
 	Version string
 	Port    int
 	Ready   string
+	Ends    bool // it is a oneshot: nothing shows that it is ready but its end
 }
 
 // Wish is what the operator wants of an entry; what is zero is proposed.
@@ -54,7 +56,7 @@ type Proposal struct {
 // service.
 func Propose(d Directory, w Wish, known []topics.Service) (Proposal, error) {
 	p := Proposal{Name: w.Name, Entry: coordinator.Entry{
-		Priority: w.Priority, Instances: w.Instances, Traits: w.Traits, Dependencies: w.Dependencies, Port: w.Port, Ready: w.Ready,
+		Priority: w.Priority, Instances: w.Instances, Traits: w.Traits, Dependencies: w.Dependencies, Port: w.Port, Words: terms.Words{Ready: w.Ready},
 	}}
 	if p.Name == "" {
 		p.Name = filepath.Base(d.Path)
@@ -157,6 +159,8 @@ var (
 func (p *Proposal) ready(d Directory) {
 	switch {
 	case p.Entry.Ready != "":
+	case d.Manifest.Ends:
+		p.found("service.toml says that it runs and ends")
 	case d.Manifest.Ready != "":
 		p.found("service.toml says when it is ready: %s", d.Manifest.Ready)
 	case d.mentions(saysReady):

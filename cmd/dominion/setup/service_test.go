@@ -9,6 +9,7 @@ import (
 	"dominion/cmd/dominion/setup"
 	"dominion/coordinator"
 	"dominion/topics"
+	"dominion/topics/terms"
 )
 
 func TestPropose(t *testing.T) {
@@ -38,7 +39,7 @@ func TestPropose(t *testing.T) {
 			name: "finds what listens on its port",
 			dir:  setup.Directory{Path: "web", Makefile: "start:\n\tpython3 -m http.server $(SERVICE_PORT)\n"},
 			want: setup.Proposal{
-				Name: "web", Entry: coordinator.Entry{Priority: "required", Instances: 1, Ready: "tcp"},
+				Name: "web", Entry: coordinator.Entry{Priority: "required", Instances: 1, Words: terms.Words{Ready: "tcp"}},
 				Found: []string{"make start", "it listens on $SERVICE_PORT"},
 			},
 		},
@@ -46,7 +47,7 @@ func TestPropose(t *testing.T) {
 			name: "takes the Makefile's port",
 			dir:  setup.Directory{Path: "web", Makefile: "SERVICE_PORT ?= 8080 # as ever\n" + start},
 			want: setup.Proposal{
-				Name: "web", Entry: coordinator.Entry{Priority: "required", Instances: 1, Port: 8080, Ready: "tcp"},
+				Name: "web", Entry: coordinator.Entry{Priority: "required", Instances: 1, Port: 8080, Words: terms.Words{Ready: "tcp"}},
 				Found: []string{"make start", "its Makefile has port 8080"},
 			},
 		},
@@ -64,7 +65,7 @@ func TestPropose(t *testing.T) {
 			name: "waits for the port that service.toml has",
 			dir:  setup.Directory{Path: "web", Manifest: setup.Manifest{Command: []string{"./server"}, Port: 8080}},
 			want: setup.Proposal{
-				Name: "web", Entry: coordinator.Entry{Priority: "required", Instances: 1, Ready: "tcp"},
+				Name: "web", Entry: coordinator.Entry{Priority: "required", Instances: 1, Words: terms.Words{Ready: "tcp"}},
 				Found: []string{"service.toml starts ./server", "service.toml has port 8080"},
 			},
 		},
@@ -72,7 +73,7 @@ func TestPropose(t *testing.T) {
 			name: "hears from the one that says it itself",
 			dir:  setup.Directory{Path: "web", Makefile: start, Programs: []string{`publish(os.environ["SERVICE_TOPIC"] + "/x"); p(f"{port(SERVICE_PORT)}")`, `mosquitto_pub -t "$SERVICE_TOPIC/ready" -m "$START_ID"`}},
 			want: setup.Proposal{
-				Name: "web", Entry: coordinator.Entry{Priority: "required", Instances: 1, Ready: "topic"},
+				Name: "web", Entry: coordinator.Entry{Priority: "required", Instances: 1, Words: terms.Words{Ready: "topic"}},
 				Found: []string{"make start", "it says itself when it is ready, on $SERVICE_TOPIC/ready"},
 			},
 		},
@@ -103,7 +104,7 @@ func TestPropose(t *testing.T) {
 			wish: setup.Wish{Name: "page", Priority: "dependency", Instances: 2, Dependencies: []string{"webServer:started"}, Port: 80, Ready: "delay"},
 			want: setup.Proposal{
 				Name:  "page",
-				Entry: coordinator.Entry{Priority: "dependency", Instances: 2, Dependencies: []string{"webServer:started"}, Port: 80, Ready: "delay"},
+				Entry: coordinator.Entry{Priority: "dependency", Instances: 2, Dependencies: []string{"webServer:started"}, Port: 80, Words: terms.Words{Ready: "delay"}},
 				Found: []string{"make start"},
 			},
 		},
@@ -149,7 +150,7 @@ func TestTOML(t *testing.T) {
 	}{
 		{coordinator.Entry{Priority: "required"}, "# Runs on every machine.\n[services.x]\npriority = \"required\"\n"},
 		{
-			coordinator.Entry{Priority: "required", Instances: 2, Traits: []string{"a", "b"}, Dependencies: []string{"c:started"}, Port: 80, Ready: "tcp"},
+			coordinator.Entry{Priority: "required", Instances: 2, Traits: []string{"a", "b"}, Dependencies: []string{"c:started"}, Port: 80, Words: terms.Words{Ready: "tcp"}},
 			"# Runs on 2 machines, each one that has the traits a, b.\n[services.x]\npriority = \"required\"\ndependencies = [\"c:started\"]\ntraits = [\"a\", \"b\"]\ninstances = 2\nport = 80\nready = \"tcp\"\n",
 		},
 		{coordinator.Entry{Priority: "required", Traits: []string{"a"}}, "# Runs on every machine that has the trait a.\n[services.x]\npriority = \"required\"\ntraits = [\"a\"]\n"},

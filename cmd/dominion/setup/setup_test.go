@@ -12,6 +12,7 @@ import (
 	"dominion/cmd/dominion/setup"
 	"dominion/configs"
 	"dominion/coordinator"
+	"dominion/topics/terms"
 )
 
 func TestAppend(t *testing.T) {
@@ -113,7 +114,7 @@ func TestEntryOfAFirstFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry := coordinator.Entry{Priority: "required", Dependencies: []string{"a"}, Traits: []string{"b"}, Instances: 2, Port: 80, Ready: "tcp"}
+	entry := coordinator.Entry{Priority: "required", Dependencies: []string{"a"}, Traits: []string{"b"}, Instances: 2, Port: 80, Words: terms.Words{Ready: "tcp"}}
 	got := read(t, setup.Append(text, setup.Proposal{Name: "x", Entry: entry}.TOML()))
 	if diff := cmp.Diff(map[string]coordinator.Entry{"x": entry}, got.Services); diff != "" {
 		t.Error(diff)
