@@ -131,6 +131,12 @@ func join(t testing.TB, c net.Conn, id string, change func(*packets.Packet)) *pe
 // try connects a peer; its connack is a zero packet if the connection ended without.
 func try(t testing.TB, c net.Conn, id string, change func(*packets.Packet)) *peer {
 	t.Helper()
+	return tryWithRoom(t, c, id, change, 1<<16) // some 30 MB
+}
+
+// tryWithRoom connects a peer that may leave so many packets unread.
+func tryWithRoom(t testing.TB, c net.Conn, id string, change func(*packets.Packet), room int) *peer {
+	t.Helper()
 	pk := connect(id, change)
 	p := &peer{t: t, conn: c, version: pk.ProtocolVersion, in: make(chan packets.Packet)}
 	t.Cleanup(func() { _ = c.Close() })
@@ -144,7 +150,7 @@ func try(t testing.TB, c net.Conn, id string, change func(*packets.Packet)) *pee
 	}
 	_ = c.SetReadDeadline(time.Time{})
 	if p.connack.ReasonCode == 0 {
-		p.in = make(chan packets.Packet, 1<<16) // some 30 MB
+		p.in = make(chan packets.Packet, room)
 	}
 	go p.listen(r)
 	return p

@@ -3,11 +3,9 @@ package broker_test
 import (
 	"fmt"
 	"net"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/mochi-mqtt/server/v2/packets"
 
 	"dominion/broker"
@@ -57,77 +55,6 @@ func hears(t *testing.T, s *broker.Server, p *peer, word string) {
 	}
 	if got := string(p.message("dominion/attic/desired/services").Payload); got != word {
 		t.Fatalf("heard %q, want %q", got, word)
-	}
-}
-
-func TestOneOfManyConnectionsWithOneIdSurvives(t *testing.T) {
-	t.Parallel()
-	s := start(t, func(o *broker.Options) { o.TakeoverWait, o.ConnectTimeout = patience, patience })
-	if err := s.AddHook(&lateHook{}); err != nil {
-		t.Fatal(err)
-	}
-	clean := s.Clients()
-	for round := range 3 {
-		const n = 16
-		peers := make([]*peer, n)
-		var all sync.WaitGroup
-		for i := range n {
-			all.Go(func() {
-				sid := fmt.Sprintf("%d-%d", round, i)
-				nc, err := net.Dial("tcp", s.Addrs()[0].String())
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				p := try(t, nc, "attic", withWill(presence, "lost "+sid, true))
-				peers[i] = p
-				if p.connack.FixedHeader.Type != packets.Connack {
-					return // taken over before it could read its CONNACK
-				}
-				p.send(packets.Packet{
-					FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: p.id(),
-					Filters: packets.Subscriptions{{Filter: "dominion/attic/desired/#", Qos: 1}},
-				})
-				p.send(packets.Packet{
-					FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: true}, PacketID: p.id(),
-					TopicName: presence, Payload: []byte("online " + sid),
-				})
-			})
-		}
-		all.Wait()
-		survivor := -1
-		eventually(t, "one connection is left", func() bool {
-			alive := 0
-			for i, p := range peers {
-				if p != nil && !ended(p) {
-					alive, survivor = alive+1, i
-				}
-			}
-			return alive == 1
-		})
-		p := peers[survivor]
-		p.subscribe(1, "dominion/attic/desired/#")
-		hears(t, s, p, fmt.Sprint("round ", round))
-		want := map[string]string{presence: fmt.Sprintf("online %d-%d", round, survivor)}
-		if diff := cmp.Diff(want, retained(t, s, presence)); diff != "" {
-			t.Fatalf("round %d: presence (-want +got):\n%s", round, diff)
-		}
-		p.disconnect()
-		eventually(t, "no session is left", func() bool { return s.Clients() == clean })
-	}
-}
-
-// ended tells whether the connection of a peer was closed, dropping what came.
-func ended(p *peer) bool {
-	for {
-		select {
-		case _, open := <-p.in:
-			if !open {
-				return true
-			}
-		default:
-			return false
-		}
 	}
 }
 
