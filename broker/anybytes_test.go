@@ -130,11 +130,9 @@ func (b *besieged) panics() int {
 func everything() packets.Properties {
 	return packets.Properties{
 		CorrelationData:           []byte{1, 2, 3},
-		AuthenticationData:        []byte("data"),
 		User:                      []packets.UserProperty{{Key: "k", Val: "v"}, {Key: "k", Val: ""}},
 		ContentType:               "text/plain",
 		ResponseTopic:             "answers/here",
-		AuthenticationMethod:      "method",
 		ReasonString:              "why",
 		ServerReference:           "elsewhere",
 		MessageExpiryInterval:     60,
@@ -193,14 +191,15 @@ func validPackets(t testing.TB, version byte) []named {
 		name   string
 		kind   byte
 		flags  byte
+		reason byte
 		encode func(*packets.Packet, *bytes.Buffer) error
 	}{
-		{"PUBACK", packets.Puback, 0, (*packets.Packet).PubackEncode},
-		{"PUBREC", packets.Pubrec, 0, (*packets.Packet).PubrecEncode},
-		{"PUBREL", packets.Pubrel, 1 << 1, (*packets.Packet).PubrelEncode},
-		{"PUBCOMP", packets.Pubcomp, 0, (*packets.Packet).PubcompEncode},
+		{"PUBACK", packets.Puback, 0, 0x10, (*packets.Packet).PubackEncode},
+		{"PUBREC", packets.Pubrec, 0, 0x10, (*packets.Packet).PubrecEncode},
+		{"PUBREL", packets.Pubrel, 1 << 1, 0, (*packets.Packet).PubrelEncode},
+		{"PUBCOMP", packets.Pubcomp, 0, 0, (*packets.Packet).PubcompEncode},
 	} {
-		add(ack.name, packets.Packet{FixedHeader: head(ack.kind, ack.flags), PacketID: 11, ReasonCode: 0x10, Properties: everything()}, ack.encode)
+		add(ack.name, packets.Packet{FixedHeader: head(ack.kind, ack.flags), PacketID: 11, ReasonCode: ack.reason, Properties: everything()}, ack.encode)
 	}
 	filters := packets.Subscriptions{{Filter: "a/#", Qos: 2, RetainHandling: 1, NoLocal: true}, {Filter: "+/topic", Qos: 1}, {Filter: "$share/g/x", Qos: 0}}
 	subscribe := packets.Packet{FixedHeader: head(packets.Subscribe, 1<<1), PacketID: 12, Filters: filters, Properties: everything()}
@@ -213,7 +212,6 @@ func validPackets(t testing.TB, version byte) []named {
 	if version == 5 {
 		disconnect.ReasonCode = packets.CodeDisconnectWillMessage.Code
 		add("DISCONNECT with will", disconnect, (*packets.Packet).DisconnectEncode)
-		add("AUTH", packets.Packet{FixedHeader: head(packets.Auth, 0), ReasonCode: 0x18, Properties: everything()}, (*packets.Packet).AuthEncode)
 	}
 	return all
 }

@@ -8,6 +8,10 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 )
 
+// topicAliasMaximum bounds what a client may have us remember: each alias keeps a
+// topic of up to 64 KiB.
+const topicAliasMaximum = 32
+
 // bounds are mochi's settings that its defaults leave open or get wrong.
 func bounds(o Options, log *slog.Logger) *mqtt.Options {
 	c := mqtt.NewDefaultServerCapabilities()
@@ -23,8 +27,7 @@ func bounds(o Options, log *slog.Logger) *mqtt.Options {
 	c.MinimumProtocolVersion = 4
 	// Sessions are ended in expiry.go.
 	c.MaximumSessionExpiryInterval = never
-	// Each alias keeps a topic of up to 64 KiB in memory.
-	c.TopicAliasMaximum = 32
+	c.TopicAliasMaximum = topicAliasMaximum
 	// Otherwise an acknowledgement repeats the publisher's user properties.
 	c.Compatibilities.NoInheritedPropertiesOnAck = true
 	return &mqtt.Options{

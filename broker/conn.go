@@ -43,16 +43,17 @@ type conn struct {
 	parting  atomic.Bool                     // nothing more is written: see part
 
 	// What follows belongs to the connection's own goroutine.
-	ahead     []byte       // read already, for mochi to read again
-	client    *mqtt.Client // once CONNECT was read
-	claimed   string       // the name it logs in with
-	turn      bool         // it has the turn of its client id
-	finished  bool         // mochi ended the session, will and all
-	lastsLess bool         // its session lasts less than it wished: see expiry.go
-	verdicts  verdicts
-	heldBy    string // see holder
-	subscribe uint16 // packet id of the SUBSCRIBE being processed
-	wishes    []wish // its filters, for the retained replay
+	ahead      []byte // read already, for mochi to read again
+	inspection inspection
+	client     *mqtt.Client // once CONNECT was read
+	claimed    string       // the name it logs in with
+	turn       bool         // it has the turn of its client id
+	finished   bool         // mochi ended the session, will and all
+	lastsLess  bool         // its session lasts less than it wished: see expiry.go
+	verdicts   verdicts
+	heldBy     string // see holder
+	subscribe  uint16 // packet id of the SUBSCRIBE being processed
+	wishes     []wish // its filters, for the retained replay
 }
 
 func newConn(c net.Conn, listener string, o Options) *conn {
@@ -64,6 +65,7 @@ func newConn(c net.Conn, listener string, o Options) *conn {
 		known:        func() {},
 		closed:       make(chan struct{}),
 		ended:        make(chan struct{}),
+		inspection:   inspection{most: o.MaxPacket},
 	}
 	if t, ok := c.(*tls.Conn); ok {
 		n.raw = t.NetConn()
@@ -83,16 +85,21 @@ func connOf(cl *mqtt.Client) *conn {
 // SetDeadline is what mochi calls for the keep-alive: only reading waits that long.
 func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
 
-// Read begins with what was read to look at it.
+// Read begins with what was read to look at it, and passes on what is as it
+// should be: malformed.go.
 func (c *conn) Read(b []byte) (int, error) {
+	if c.inspection.fault != nil {
+		return c.inspect(nil, nil)
+	}
 	if c.ahead == nil {
-		return c.Conn.Read(b)
+		n, err := c.Conn.Read(b)
+		return c.inspect(b[:n], err)
 	}
 	n := copy(b, c.ahead)
 	if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
 		c.ahead = nil
 	}
-	return n, nil
+	return c.inspect(b[:n], nil)
 }
 
 // Write closes the connection when the client takes nothing: mochi's writers go

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // longestConnect bounds what a client may make us keep before it is let in, in
@@ -24,16 +26,38 @@ var (
 // if it is a CONNECT as it should be.
 func (s *Server) greet(c *conn) bool {
 	ahead, err := readConnect(c.Conn)
+	var why packets.Code
 	switch {
 	case err == nil:
 		c.ahead = ahead
+		c.inspection.level = levelOf(ahead)
 		return true
+	case errors.As(err, &why):
+		s.turnedAway(c, &s.door.garbled, err.Error())
+		if levelOf(ahead) == 5 {
+			_, _ = c.Write(refuseConnect(why))
+			c.part()
+			c.drain()
+		}
 	case errors.Is(err, errNoConnect), errors.Is(err, errSpeaksTLS), errors.Is(err, errBigConnect), errors.Is(err, errMalformed):
 		s.turnedAway(c, &s.door.garbled, err.Error())
 	default:
 		s.log.Debug().Err(err).Stringer("remote", c.RemoteAddr()).Msg("no CONNECT came")
 	}
 	return false
+}
+
+// refuseConnect is a CONNACK of MQTT 5 without properties.
+func refuseConnect(why packets.Code) []byte {
+	return []byte{packets.Connack << 4, 3, 0, why.Code, 0}
+}
+
+// levelOf is the version in a whole CONNECT.
+func levelOf(packet []byte) byte {
+	_, n, _ := varint(packet[1:])
+	p := parts{rest: packet[1+n:]}
+	p.field()
+	return p.byte()
 }
 
 // readConnect reads until it has a whole CONNECT, and returns all it has read:
@@ -100,34 +124,71 @@ func varint(b []byte) (value, n int, err error) {
 }
 
 // checkConnect walks through a CONNECT. mochi decodes one without asking
-// whether anything is left (3.1.4-1).
+// whether anything is left (3.1.4-1), and takes wrong flags and properties. Of a
+// version that there is not we cannot know what it is made of.
 func checkConnect(packet []byte) error {
 	_, n, _ := varint(packet[1:])
 	p := parts{rest: packet[1+n:]}
 	p.field() // protocol name
 	level, flags := p.byte(), p.byte()
-	p.skip(2) // keep-alive
-	if level == 5 {
-		p.properties()
+	if level != 4 && level != 5 {
+		return nil
 	}
-	p.field() // client id
+	p.skip(2) // keep-alive
+	fault := connectFlags(flags)
+	if level == 5 && fault == nil {
+		fault = p.connectProperties()
+	}
+	p.text() // client id
 	const will, password, user = 0x04, 0x40, 0x80
 	if flags&will != 0 {
-		if level == 5 {
-			p.properties()
+		if level == 5 && fault == nil {
+			_, fault = p.properties(inWill)
 		}
-		p.field() // topic
+		p.text()  // topic
 		p.field() // payload
 	}
 	if flags&user != 0 {
-		p.field()
+		p.text()
 	}
 	if flags&password != 0 {
 		p.field()
 	}
-	known := level == 4 || level == 5 // of another one we cannot know what it is made of
-	if known && (p.short || len(p.rest) > 0) {
-		return errMalformed
+	switch {
+	case fault != nil:
+	case p.short || len(p.rest) > 0:
+		fault = packets.ErrMalformedPacket
+	default:
+		fault = p.fault
+	}
+	if fault != nil {
+		return fmt.Errorf("%w (%w)", errMalformed, fault)
+	}
+	return nil
+}
+
+// connectFlags holds them to 3.1.2: without a will it has no QoS and is not
+// retained (3.1.2-11, -13), and there is no QoS 3 (3.1.2-12).
+func connectFlags(flags byte) error {
+	const reserved, will, qos, retain = 0x01, 0x04, 0x18, 0x20
+	switch {
+	case flags&reserved != 0, flags&qos == qos, flags&will == 0 && flags&(qos|retain) != 0:
+		return packets.ErrMalformedFlags
+	}
+	return nil
+}
+
+// connectProperties has no use for a method of authentication: there is none
+// (4.12.0-1).
+func (p *parts) connectProperties() error {
+	found, fault := p.properties(inConnect)
+	switch {
+	case fault != nil:
+		return fault
+	case found.has(packets.PropAuthenticationMethod):
+		return packets.ErrBadAuthenticationMethod
+	case found.has(packets.PropAuthenticationData):
+		return packets.ErrProtocolViolation
 	}
 	return nil
 }
@@ -136,6 +197,7 @@ func checkConnect(packet []byte) error {
 type parts struct {
 	rest  []byte
 	short bool
+	fault error // of a text
 }
 
 func (p *parts) skip(n int) []byte {
@@ -155,15 +217,9 @@ func (p *parts) byte() byte {
 }
 
 // field is a string or a piece of data with its length before it.
-func (p *parts) field() {
+func (p *parts) field() []byte {
 	if b := p.skip(2); b != nil {
-		p.skip(int(binary.BigEndian.Uint16(b)))
+		return p.skip(int(binary.BigEndian.Uint16(b)))
 	}
-}
-
-// properties are those of MQTT 5.
-func (p *parts) properties() {
-	length, n, err := varint(p.rest)
-	p.short = p.short || err != nil || n == 0
-	p.skip(n + length)
+	return nil
 }

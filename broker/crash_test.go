@@ -13,12 +13,15 @@ import (
 )
 
 // truncatedSubscribe is a SUBSCRIBE of MQTT 5 whose filter has no options
-// byte: mochi reads past its end and panics.
+// byte: mochi would read past its end and panic.
 func truncatedSubscribe() []byte { return []byte{0x82, 0x06, 0x00, 0x01, 0x00, 0x00, 0x01, 'a'} }
 
 func TestAPacketThatMakesMochiPanicCostsItsSenderAlone(t *testing.T) {
 	var log lockedBuffer
 	s := start(t, func(o *broker.Options) { o.Log = zerolog.New(&log) })
+	if err := s.AddHook(&packetPanics{}); err != nil {
+		t.Fatal(err)
+	}
 	watcher := join(t, dial(t, s), "watcher", nil)
 	watcher.subscribe(1, "will/of/bad")
 
@@ -27,7 +30,7 @@ func TestAPacketThatMakesMochiPanicCostsItsSenderAlone(t *testing.T) {
 		withWill("will/of/bad", "lost", true)(pk)
 	})
 	bad.subscribe(1, "some/topic")
-	bad.raw(truncatedSubscribe())
+	bad.sendPublish("panic", "", 1)
 	bad.gone()
 
 	if got := string(watcher.message("will/of/bad").Payload); got != "lost" {
@@ -44,6 +47,21 @@ func TestAPacketThatMakesMochiPanicCostsItsSenderAlone(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "panic while serving a client"); n != 1 {
 		t.Errorf("the log tells of %d panics, want 1:\n%s", n, log.String())
+	}
+}
+
+func TestASubscribeThatEndsEarlyIsNoPanic(t *testing.T) {
+	var log lockedBuffer
+	s := start(t, func(o *broker.Options) { o.Log = zerolog.New(&log) })
+	bad := join(t, dial(t, s), "bad", version(5))
+	bad.raw(truncatedSubscribe())
+	got := bad.await("DISCONNECT", func(pk packets.Packet) bool { return pk.FixedHeader.Type == packets.Disconnect })
+	if got.ReasonCode != packets.ErrMalformedPacket.Code {
+		t.Errorf("reason %#x, want malformed packet", got.ReasonCode)
+	}
+	bad.gone()
+	if strings.Contains(log.String(), "panic") {
+		t.Errorf("the log tells of a panic:\n%s", log.String())
 	}
 }
 

@@ -23,6 +23,19 @@ func (h *panicHook) OnSessionEstablish(*mqtt.Client, packets.Packet) {
 	}
 }
 
+// packetPanics panics while a message on the topic "panic" is read.
+type packetPanics struct{ mqtt.HookBase }
+
+func (*packetPanics) ID() string           { return "packet panics" }
+func (*packetPanics) Provides(b byte) bool { return b == mqtt.OnPacketRead }
+
+func (*packetPanics) OnPacketRead(_ *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.TopicName == "panic" {
+		panic("test")
+	}
+	return pk, nil
+}
+
 // lateHook widens the moment between the end of a session and its removal.
 type lateHook struct {
 	mqtt.HookBase

@@ -1,0 +1,491 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// inspection follows what a client sends, packet by packet, before mochi reads
+// it: mochi takes bytes that are left over, properties that are wrong or come
+// twice, and a SUBSCRIBE that ends early makes it panic; and of what it finds
+// itself while it reads, it tells a client of MQTT 5 nothing.
+type inspection struct {
+	level byte // of MQTT
+	most  int  // bytes of a packet
+
+	begun  bool   // CONNECT, which greet looked at, has passed
+	part   []byte // the beginning of a packet of which not enough has come
+	rest   int    // bytes to come of a packet that is as it should be
+	reason byte   // that of DISCONNECT, which mochi does not always read
+	fault  error  // what is wrong with the packet after those that passed
+}
+
+// pass returns how much of b may be handed on. After a fault, which is a
+// packets.Code, nothing more is to be read.
+func (i *inspection) pass(b []byte) (good int, fault error) {
+	for at := 0; at < len(b); {
+		if i.rest > 0 {
+			n := min(i.rest, len(b)-at)
+			at, i.rest = at+n, i.rest-n
+			continue
+		}
+		before := len(i.part)
+		ahead := b[at:]
+		if before > 0 {
+			i.part = append(i.part, ahead...)
+			ahead = i.part
+		}
+		size, enough, err := i.look(ahead)
+		switch {
+		case err != nil:
+			return at, err
+		case !enough && before == 0:
+			i.part = bytes.Clone(ahead)
+			return len(b), nil
+		case !enough:
+			return len(b), nil
+		}
+		i.part, i.rest = nil, size-before
+	}
+	return len(b), nil
+}
+
+// look judges the packet that b begins with, once there is enough of it: the
+// payload of a PUBLISH is nobody's business.
+func (i *inspection) look(b []byte) (size int, enough bool, fault error) {
+	length, n, err := varint(b[1:])
+	switch {
+	case err != nil:
+		return 0, false, packets.ErrMalformedVariableByteInteger
+	case n == 0:
+		return 0, false, nil
+	}
+	size = 1 + n + length
+	if !i.begun {
+		i.begun = true
+		return size, true, nil
+	}
+	if size > i.most {
+		return 0, false, packets.ErrPacketTooLarge
+	}
+	kind := b[0] >> 4
+	if kind == packets.Publish && i.level < 5 { // mochi sees to it
+		return size, true, nil
+	}
+	if fault := checkFlags(b[0]); fault != nil {
+		return 0, false, fault
+	}
+	if kind != packets.Publish && len(b) < size {
+		return 0, false, nil
+	}
+	p := parts{rest: b[1+n : min(len(b), size)]}
+	fault = i.check(kind, b[0], &p)
+	switch {
+	case p.short && len(b) < size:
+		return 0, false, nil
+	case p.short:
+		return 0, false, packets.ErrMalformedPacket
+	case fault == nil && kind != packets.Publish && len(p.rest) > 0:
+		return 0, false, packets.ErrMalformedPacket
+	}
+	return size, fault == nil, fault
+}
+
+// checkFlags holds the low half of a packet's first byte to 2.1.3 and 3.3.1.
+func checkFlags(first byte) error {
+	flags := first & 0x0f
+	switch first >> 4 {
+	case packets.Publish:
+		switch qos := flags >> 1 & 3; {
+		case qos == 3:
+			return packets.ErrMalformedFlags
+		case qos == 0 && flags&8 != 0:
+			return packets.ErrProtocolViolationDupNoQos
+		}
+	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
+		if flags != 2 {
+			return packets.ErrMalformedFlags
+		}
+	default:
+		if flags != 0 {
+			return packets.ErrMalformedFlags
+		}
+	}
+	return nil
+}
+
+func (i *inspection) check(kind, first byte, p *parts) error {
+	switch kind {
+	case packets.Publish:
+		return checkPublish(first, p)
+	case packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp:
+		return i.checkAck(kind, p)
+	case packets.Subscribe:
+		return i.checkSubscribe(p)
+	case packets.Unsubscribe:
+		return i.checkUnsubscribe(p)
+	case packets.Pingreq:
+		return nil
+	case packets.Disconnect:
+		return i.checkDisconnect(p)
+	}
+	// A second CONNECT (3.1.0-2), what only a server sends, AUTH without an
+	// authentication method (4.12.0-7), and what there is not.
+	p.rest = nil
+	return packets.ErrProtocolViolation
+}
+
+// checkPublish is for MQTT 5.
+func checkPublish(first byte, p *parts) error {
+	topic := p.text()
+	if first>>1&3 > 0 && p.id() == 0 && !p.short {
+		return packets.ErrProtocolViolationNoPacketID
+	}
+	found, fault := p.properties(inPublish)
+	switch {
+	case fault != nil || p.short:
+		return fault
+	case found.has(packets.PropTopicAlias) && (found.alias == 0 || found.alias > topicAliasMaximum):
+		return packets.ErrTopicAliasInvalid
+	case len(topic) == 0 && !found.has(packets.PropTopicAlias):
+		return packets.ErrProtocolViolationNoTopic
+	case bytes.ContainsAny(topic, "+#"):
+		return packets.ErrTopicNameInvalid
+	}
+	return p.fault
+}
+
+func (i *inspection) checkAck(kind byte, p *parts) error {
+	id := p.id()
+	var reason byte
+	var fault error
+	if i.level == 5 && len(p.rest) > 0 {
+		reason = p.byte()
+		if len(p.rest) > 0 {
+			_, fault = p.properties(inAck)
+		}
+	}
+	switch {
+	case fault != nil || p.short:
+		return fault
+	case id == 0:
+		return packets.ErrProtocolViolationNoPacketID
+	case !ackReason(kind, reason):
+		return packets.ErrProtocolViolationInvalidReason
+	}
+	return p.fault
+}
+
+// ackReason tells whether an acknowledgement may have a reason (3.4.2.1, 3.5.2.1,
+// 3.6.2.1, 3.7.2.1).
+func ackReason(kind, reason byte) bool {
+	switch kind {
+	case packets.Pubrel, packets.Pubcomp:
+		return reason == 0 || reason == packets.ErrPacketIdentifierNotFound.Code
+	}
+	switch reason {
+	case 0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99:
+		return true
+	}
+	return false
+}
+
+func (i *inspection) checkSubscribe(p *parts) error {
+	id := p.id()
+	var fault error
+	if i.level == 5 {
+		_, fault = p.properties(inSubscribe)
+	}
+	filters := 0
+	for ; len(p.rest) > 0 && fault == nil && !p.short; filters++ {
+		filter := p.text()
+		fault = i.checkOptions(p.byte(), filter)
+	}
+	switch {
+	case fault != nil || p.short:
+		return fault
+	case id == 0:
+		return packets.ErrProtocolViolationNoPacketID
+	case filters == 0:
+		return packets.ErrProtocolViolationNoFilters
+	}
+	return p.fault
+}
+
+// checkOptions holds the options of a subscription to 3.8.3.1.
+func (i *inspection) checkOptions(options byte, filter []byte) error {
+	const qos, noLocal, handling, reserved = 0x03, 0x04, 0x30, 0xc0
+	switch {
+	case i.level < 5 && options > 2, options&reserved != 0:
+		return packets.ErrMalformedFlags
+	case options&qos == qos, options&handling == handling:
+		return packets.ErrProtocolViolationQosOutOfRange
+	case options&noLocal != 0 && unshared(string(filter)) != string(filter):
+		return packets.ErrProtocolViolationInvalidSharedNoLocal
+	}
+	return nil
+}
+
+func (i *inspection) checkUnsubscribe(p *parts) error {
+	id := p.id()
+	var fault error
+	if i.level == 5 {
+		_, fault = p.properties(inUnsubscribe)
+	}
+	filters := 0
+	for ; len(p.rest) > 0 && !p.short; filters++ {
+		p.text()
+	}
+	switch {
+	case fault != nil || p.short:
+		return fault
+	case id == 0:
+		return packets.ErrProtocolViolationNoPacketID
+	case filters == 0:
+		return packets.ErrProtocolViolationNoFilters
+	}
+	return p.fault
+}
+
+func (i *inspection) checkDisconnect(p *parts) error {
+	if i.level < 5 || len(p.rest) == 0 {
+		return nil
+	}
+	reason := p.byte()
+	if len(p.rest) > 0 {
+		if _, fault := p.properties(inDisconnect); fault != nil {
+			return fault
+		}
+	}
+	switch reason { // those of a client, 3.14.2.1
+	case 0x00, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99:
+		i.reason = reason
+		return p.fault
+	}
+	return packets.ErrProtocolViolationInvalidReason
+}
+
+// site is where properties stand; one bit each.
+type site byte
+
+const (
+	inConnect site = 1 << iota
+	inWill
+	inPublish
+	inAck
+	inSubscribe
+	inUnsubscribe
+	inDisconnect
+
+	everywhere = inConnect | inWill | inPublish | inAck | inSubscribe | inUnsubscribe | inDisconnect
+)
+
+// shape is what the value of a property is like.
+type shape byte
+
+const (
+	aFlag shape = iota + 1 // 0 or 1
+	aShort
+	aShortNotZero
+	aLong
+	aLongNotZero
+	aVarintNotZero
+	aText
+	aTopic
+	someData
+	aPair
+)
+
+// property says what a property's value is like and where a client may send it
+// (2.2.2.2); a zero shape means that there is no such property.
+func property(id byte) (shape, site) {
+	switch id {
+	case packets.PropPayloadFormat:
+		return aFlag, inPublish | inWill
+	case packets.PropMessageExpiryInterval:
+		return aLong, inPublish | inWill
+	case packets.PropContentType:
+		return aText, inPublish | inWill
+	case packets.PropResponseTopic:
+		return aTopic, inPublish | inWill
+	case packets.PropCorrelationData:
+		return someData, inPublish | inWill
+	case packets.PropSubscriptionIdentifier:
+		return aVarintNotZero, inSubscribe
+	case packets.PropSessionExpiryInterval:
+		return aLong, inConnect | inDisconnect
+	case packets.PropAuthenticationMethod:
+		return aText, inConnect
+	case packets.PropAuthenticationData:
+		return someData, inConnect
+	case packets.PropRequestProblemInfo, packets.PropRequestResponseInfo:
+		return aFlag, inConnect
+	case packets.PropWillDelayInterval:
+		return aLong, inWill
+	case packets.PropReasonString:
+		return aText, inAck | inDisconnect
+	case packets.PropReceiveMaximum:
+		return aShortNotZero, inConnect
+	case packets.PropTopicAliasMaximum:
+		return aShort, inConnect
+	case packets.PropTopicAlias:
+		return aShort, inPublish
+	case packets.PropUser:
+		return aPair, everywhere
+	case packets.PropMaximumPacketSize:
+		return aLongNotZero, inConnect
+	}
+	return 0, 0
+}
+
+// properties are which were found.
+type properties struct {
+	ids   uint64 // one bit each
+	alias uint16
+}
+
+func (f properties) has(id byte) bool { return f.ids>>id&1 == 1 }
+
+// properties walks through those of MQTT 5.
+func (p *parts) properties(in site) (found properties, fault error) {
+	length, n, err := varint(p.rest)
+	switch {
+	case err != nil:
+		return found, packets.ErrMalformedVariableByteInteger
+	case n == 0:
+		p.short = true
+		return found, nil
+	}
+	p.skip(n)
+	own := parts{rest: p.skip(length)}
+	for len(own.rest) > 0 && !p.short {
+		id := own.byte()
+		what, where := property(id)
+		switch {
+		case id == packets.PropSubscriptionIdentifier && in == inPublish:
+			return found, packets.ErrProtocolViolationSurplusSubID // 3.3.4-6
+		case where&in == 0:
+			return found, packets.ErrMalformedBadProperty
+		case found.has(id) && what != aPair:
+			return found, packets.ErrProtocolViolation
+		}
+		found.ids |= 1 << id
+		number, fault := own.value(what)
+		switch {
+		case own.short:
+			return found, packets.ErrMalformedProperties
+		case fault != nil:
+			return found, fault
+		case id == packets.PropTopicAlias:
+			found.alias = uint16(number)
+		}
+	}
+	return found, own.fault
+}
+
+// value reads one; texts are no numbers.
+func (p *parts) value(what shape) (number int, fault error) {
+	switch what {
+	case aFlag:
+		if number = int(p.byte()); number > 1 {
+			return 0, packets.ErrProtocolViolation
+		}
+		return number, nil
+	case aShort, aShortNotZero:
+		number = int(p.id())
+	case aLong, aLongNotZero:
+		if b := p.skip(4); b != nil {
+			number = int(binary.BigEndian.Uint32(b))
+		}
+	case aVarintNotZero:
+		value, n, err := varint(p.rest)
+		p.short = p.short || err != nil || n == 0
+		p.skip(n)
+		number = value
+	case aText:
+		p.text()
+		return 0, nil
+	case aTopic: // of a response, 3.3.2-14
+		if bytes.ContainsAny(p.text(), "+#") {
+			return 0, packets.ErrProtocolViolationSurplusWildcard
+		}
+		return 0, nil
+	case someData:
+		p.field()
+		return 0, nil
+	case aPair:
+		p.text()
+		p.text()
+		return 0, nil
+	}
+	if number == 0 && (what == aShortNotZero || what == aLongNotZero || what == aVarintNotZero) {
+		return 0, packets.ErrProtocolViolation
+	}
+	return number, nil
+}
+
+// text is a field that must be UTF-8 without the character NUL (1.5.4).
+func (p *parts) text() []byte {
+	b := p.field()
+	if !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 {
+		p.fault = packets.ErrMalformedInvalidUTF8
+	}
+	return b
+}
+
+// id is a number of two bytes.
+func (p *parts) id() uint16 {
+	if b := p.skip(2); b != nil {
+		return binary.BigEndian.Uint16(b)
+	}
+	return 0
+}
+
+// inspect hands what was read on to mochi as far as it is as it should be.
+func (c *conn) inspect(b []byte, err error) (int, error) {
+	if len(b) > 0 {
+		var good int
+		if good, c.inspection.fault = c.inspection.pass(b); good > 0 {
+			return good, nil
+		}
+	}
+	var fault packets.Code
+	switch {
+	case errors.As(c.inspection.fault, &fault):
+		c.dismiss(fault)
+		c.drain()
+		return 0, fault
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.dismiss(packets.ErrKeepAliveTimeout)
+	}
+	return len(b), err
+}
+
+// dismiss tells a client of MQTT 5 why its connection ends, and writes nothing
+// after that (3.14.4-1).
+func (c *conn) dismiss(why packets.Code) {
+	if c.inspection.level == 5 && c.settled.Load() && !c.over() {
+		_ = c.client.WritePacket(packets.Packet{
+			FixedHeader: packets.FixedHeader{Type: packets.Disconnect},
+			ReasonCode:  why.Code,
+			Properties:  packets.Properties{ReasonString: why.Reason},
+		})
+		c.part()
+	}
+}
+
+// drain waits until the client has hung up, or for a moment: a socket that is
+// closed with something unread in it may take back what was written.
+func (c *conn) drain() {
+	if c.parting.Load() {
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+		_, _ = io.CopyN(io.Discard, c.Conn, 1<<20)
+	}
+}
