@@ -167,16 +167,20 @@ func (s *Server) letIn(c net.Conn, secure *tls.Config) {
 		_ = c.Close()
 		return
 	}
-	if t, ok := c.(*net.TCPConn); ok {
-		// A peer that vanished without a word is known after half a minute,
-		// whatever its keep-alive says.
-		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3})
-	}
+	awaitPeer(c)
 	kind := "tcp"
 	if secure != nil {
 		kind, c = "tls", tls.Server(c, secure)
 	}
 	s.occupy(p, newConn(c, kind, s.opt))
+}
+
+// awaitPeer makes that a peer that vanished without a word is known after half a
+// minute, whatever its keep-alive says.
+func awaitPeer(c net.Conn) {
+	if t, ok := lowest(c).(*net.TCPConn); ok {
+		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3})
+	}
 }
 
 // occupy serves a connection that has a place, unless the server is closed.

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -20,10 +19,11 @@ import (
 // that much, once, and is then gone.
 type conn struct {
 	net.Conn
-	raw          net.Conn // what is below TLS; else the same
+	raw          net.Conn // what is below TLS and WebSocket; else the same
 	writeTimeout time.Duration
 	listener     string // what mochi calls its listener
 	inside       bool   // a pipe
+	forwarded    bool   // its address is a proxy's
 	known        func() // called when it is let in; see strangers
 
 	// Set at CONNECT under Server.mu, and fixed once mochi knows the client.
@@ -59,16 +59,13 @@ type conn struct {
 func newConn(c net.Conn, listener string, o Options) *conn {
 	n := &conn{
 		Conn:         c,
-		raw:          c,
+		raw:          lowest(c),
 		listener:     listener,
 		writeTimeout: o.WriteTimeout,
 		known:        func() {},
 		closed:       make(chan struct{}),
 		ended:        make(chan struct{}),
 		inspection:   inspection{most: o.MaxPacket},
-	}
-	if t, ok := c.(*tls.Conn); ok {
-		n.raw = t.NetConn()
 	}
 	// mochi sets the next deadline for reading when CONNECT is read. That for
 	// writing is for the TLS handshake.

@@ -39,7 +39,7 @@ func (s *Server) greet(c *conn) bool {
 			c.part()
 			c.drain()
 		}
-	case errors.Is(err, errNoConnect), errors.Is(err, errSpeaksTLS), errors.Is(err, errBigConnect), errors.Is(err, errMalformed):
+	case errors.Is(err, errNoConnect), errors.Is(err, errSpeaksTLS), errors.Is(err, errBigConnect), errors.Is(err, errMalformed), errors.Is(err, errText):
 		s.turnedAway(c, &s.door.garbled, err.Error())
 	default:
 		s.log.Debug().Err(err).Stringer("remote", c.RemoteAddr()).Msg("no CONNECT came")

@@ -144,7 +144,7 @@ func (s *Server) byPassword(c *conn, l login) (topics.Account, *denial) {
 // byAddress is what a client without a login may be.
 func (s *Server) byAddress(c *conn) ([]topics.Identity, *denial) {
 	a, ok := c.RemoteAddr().(*net.TCPAddr)
-	here := ok && a.IP.IsLoopback()
+	here := ok && a.IP.IsLoopback() && !c.forwarded
 	switch {
 	case !here && !s.opt.AllowInsecure:
 		return nil, &denial{"clients without a login are let in from this machine only (allow_insecure lets others in)", packets.ErrNotAuthorized}
@@ -157,7 +157,7 @@ func (s *Server) byAddress(c *conn) ([]topics.Identity, *denial) {
 // certificate is what the client showed in the TLS handshake, and has the key
 // of; nil if it showed none.
 func (c *conn) certificate() *x509.Certificate {
-	t, ok := c.Conn.(*tls.Conn)
+	t, ok := c.Conn.(interface{ ConnectionState() tls.ConnectionState })
 	if !ok {
 		return nil
 	}
