@@ -123,7 +123,7 @@ func (p *planner) on(d *Domain, s topics.Service, e entry) *topics.Why {
 // unmet is the first dependency that s has to wait for.
 func (p *planner) unmet(e entry) *topics.Why {
 	for _, need := range e.dependencies {
-		if len(p.endpoints[need.service]) > 0 || need.started && p.started[need.service] {
+		if p.satisfied(need) || need.soft && !p.comes(need.service) {
 			continue
 		}
 		return &topics.Why{
@@ -133,6 +133,51 @@ func (p *planner) unmet(e entry) *topics.Why {
 		}
 	}
 	return nil
+}
+
+func (p *planner) satisfied(need dependency) bool {
+	return len(p.endpoints[need.service]) > 0 || p.done[need.service] || need.started && p.started[need.service]
+}
+
+// comes tells that a service that is not ready may still become so by itself:
+// who can do without it waits for that, and no longer. It is asked of what was
+// placed already.
+func (p *planner) comes(s topics.Service) bool {
+	if known, ok := p.coming[s]; ok {
+		return known
+	}
+	comes := p.wishes[s].on && p.mayStart(s) && slices.ContainsFunc(p.holders[s], func(d *Domain) bool { return p.comesOn(d, s) })
+	if verdict := p.plan.Services[s]; p.wishes[s].on && len(verdict.Where) == 0 && verdict.Why != nil {
+		switch verdict.Why.Code {
+		case topics.WaitDomain, topics.WaitMove, topics.WaitHoldOff:
+			comes = true
+		}
+	}
+	p.coming[s] = comes
+	return comes
+}
+
+// mayStart tells that nothing that s itself waits for is given up.
+func (p *planner) mayStart(s topics.Service) bool {
+	return !slices.ContainsFunc(p.entry(s).dependencies, func(need dependency) bool {
+		return !need.soft && !p.satisfied(need) && !p.comes(need.service)
+	})
+}
+
+// comesOn tells that s may become ready on d, where it is placed.
+func (p *planner) comesOn(d *Domain, s topics.Service) bool {
+	want, placed := p.plan.Documents[d.Name][s]
+	if !placed || !want.Run && !waits(want) || d.given(p.v) || d.State == topics.JudgedConflict {
+		return false
+	}
+	r, reported := d.Reports[s]
+	switch {
+	case !reported || !d.State.Reachable():
+		return true
+	case r.Phase == topics.PhaseCrashloop, r.Phase == topics.PhaseDone:
+		return false
+	}
+	return r.Phase != topics.PhaseStopped || !d.Acked || !d.Document[s].Run
 }
 
 // status says in a few words where a dependency is.

@@ -42,8 +42,11 @@ func newVillage(t *testing.T, seed uint64) *village {
 		}
 		for j := range i {
 			if r.IntN(3) == 0 {
-				e.Dependencies = append(e.Dependencies, fmt.Sprintf("s%d", j))
+				e.Dependencies = append(e.Dependencies, fmt.Sprintf("s%d%s", j, []string{"", ":started", ":soft"}[r.IntN(3)]))
 			}
+		}
+		if r.IntN(4) == 0 {
+			e.Type = topics.Oneshot
 		}
 		entries[fmt.Sprintf("s%d", i)] = e
 	}
@@ -97,7 +100,10 @@ func (v *village) work(all bool) {
 			v.told[d.Name][s] = w.Run
 			v.runs[d.Name][s] = w.Run
 			state := topics.ServiceState{Service: s, Phase: topics.PhaseStopped}
-			if w.Run {
+			switch {
+			case w.Run && w.Ends():
+				state.Phase, state.Ready = topics.PhaseDone, true
+			case w.Run:
 				state.Phase, state.Ready, state.Host, state.Port = topics.PhaseRunning, true, string(d.Name), 80
 			}
 			d.Reports[s] = state
@@ -240,6 +246,13 @@ func live(t *testing.T, seed uint64) {
 		d := &v.view.Domains[i]
 		if diff := cmp.Diff(d.Document, plan.Documents[d.Name]); diff != "" {
 			t.Fatalf("applied, and planned again, %s gets another document:\n%s", d.Name, diff)
+		}
+		for s, w := range d.Document {
+			for _, soft := range w.Soft {
+				if w.Why != nil && w.Why.Code == topics.WaitDependency && w.Why.Next == "dominion why "+string(soft) {
+					t.Fatalf("%s waits on %s for %s, which it can do without, and all that can come has come", s, d.Name, soft)
+				}
+			}
 		}
 	}
 }

@@ -50,6 +50,8 @@ type planner struct {
 	holders   map[topics.Service][]*Domain
 	endpoints map[topics.Service][]topics.Endpoint // ready, on reachable domains, by domain
 	started   map[topics.Service]bool              // running somewhere reachable
+	done      map[topics.Service]bool              // a oneshot that succeeded, on a reachable domain
+	coming    map[topics.Service]bool              // known already: it may still become ready
 	wishes    map[topics.Service]wish
 	needs     map[topics.Service][]topics.Service // who depends on it: catalogue and orphans
 	held      map[topics.Node]int                 // services that a domain has, for room
@@ -69,6 +71,7 @@ type wish struct {
 func newPlanner(v *View) *planner {
 	p := &planner{
 		v: v, holders: map[topics.Service][]*Domain{}, endpoints: endpoints(v), started: map[topics.Service]bool{},
+		done: map[topics.Service]bool{}, coming: map[topics.Service]bool{},
 		wishes: map[topics.Service]wish{}, needs: map[topics.Service][]topics.Service{},
 		held: map[topics.Node]int{}, fitting: map[string][]*Domain{},
 		plan: Plan{map[topics.Node]map[topics.Service]topics.Wanted{}, map[topics.Service]Verdict{}},
@@ -104,6 +107,7 @@ func (p *planner) look(d *Domain) {
 		}
 		if d.State.Reachable() && (r.Phase == topics.PhaseRunning || r.Ready) {
 			p.started[s] = true
+			p.done[s] = p.done[s] || r.Complete()
 		}
 	}
 }
@@ -246,7 +250,8 @@ func by(who string) string {
 	return " by " + who
 }
 
-// endpoints are the ready instances of every service on domains that can be heard.
+// endpoints are the ready instances of every service on domains that can be
+// heard. One that is done is found nowhere.
 func endpoints(v *View) map[topics.Service][]topics.Endpoint {
 	all := map[topics.Service][]topics.Endpoint{}
 	for i := range v.Domains {
@@ -255,7 +260,7 @@ func endpoints(v *View) map[topics.Service][]topics.Endpoint {
 			continue
 		}
 		for _, s := range slices.Sorted(maps.Keys(d.Reports)) {
-			if r := d.Reports[s]; r.Ready {
+			if r := d.Reports[s]; r.Ready && !r.Complete() {
 				all[s] = append(all[s], topics.Endpoint{Domain: d.Name, Sid: d.Sid, Host: r.Host, Port: r.Port, Version: r.Version})
 			}
 		}

@@ -36,7 +36,7 @@ func MakeReport(v View, plan Plan) Report {
 		r.alertDomain(d, v)
 	}
 	for s, verdict := range plan.Services {
-		summary := summarise(s, verdict, plan, v, domains, len(ready[s]))
+		summary := summarise(s, verdict, plan, v, domains, len(ready[s])+complete(s, v))
 		if before, ok := v.Before[s]; ok && summary.Since == "" && before.Phase == summary.Phase {
 			summary.Since = before.Since
 		}
@@ -48,6 +48,16 @@ func MakeReport(v View, plan Plan) Report {
 		r.alertService(s, verdict, summary)
 	}
 	return r
+}
+
+// complete counts where a oneshot has succeeded.
+func complete(s topics.Service, v View) (n int) {
+	for i := range v.Domains {
+		if d := &v.Domains[i]; d.State.Reachable() && d.Reports[s].Complete() {
+			n++
+		}
+	}
+	return n
 }
 
 func judgement(d *Domain, wanted map[topics.Service]topics.Wanted, v View) topics.Judgement {
@@ -87,9 +97,11 @@ func judgement(d *Domain, wanted map[topics.Service]topics.Wanted, v View) topic
 // tally counts the instances of a service by what is known of them.
 type tally struct {
 	ready, starting, failing, stopping, silent, gated int
-	since                                             topics.Stamp
-	version                                           string
-	why                                               *topics.Why // of the worst instance
+
+	over    int // ended as their restart policy has it
+	since   topics.Stamp
+	version string
+	why     *topics.Why // of the worst instance
 }
 
 func summarise(s topics.Service, verdict Verdict, plan Plan, v View, domains map[topics.Node]*Domain, ready int) topics.Summary {
@@ -149,6 +161,12 @@ func (t *tally) count(d *Domain, s topics.Service, want topics.Wanted) {
 	case reported && r.Phase.Alive():
 		t.starting++
 		t.blame(d, r)
+	case reported && want.Run && r.Phase == topics.PhaseDone:
+		t.over++
+		t.blame(d, r)
+	case reported && want.Run && r.Why != nil && r.Why.Code == topics.Scheduled:
+		t.gated++
+		t.blame(d, r)
 	case reported && want.Run && d.Acked && d.Document[s].Run && r.Why != nil: // it was told to, and cannot
 		t.failing++
 		t.blame(d, r)
@@ -196,6 +214,8 @@ func phase(verdict Verdict, t tally, places, ready int, external bool) topics.Su
 		return topics.SummaryFailing
 	case t.starting > 0:
 		return topics.SummaryStarting
+	case t.over > 0:
+		return topics.SummaryStopped
 	case t.gated > 0:
 		return topics.SummaryWaiting
 	case t.stopping > 0:

@@ -65,6 +65,10 @@ type ServiceState struct {
 	NextRun  Stamp   `json:"next_run,omitempty"` // of a scheduled one
 }
 
+// Complete tells that the service ran and ended with success, which is all
+// that its dependents wait for.
+func (s ServiceState) Complete() bool { return s.Phase == PhaseDone && s.Ready }
+
 func (s ServiceState) check() error {
 	switch s.Phase {
 	case PhaseWaiting, PhaseBuilding, PhaseStarting, PhaseRunning, PhaseStopping,
