@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dominion/device/host"
+	"dominion/device/journal"
 	"dominion/topics"
 )
 
@@ -60,6 +61,9 @@ type Agent struct {
 	blinks  atomic.Bool // the board's light
 	reports chan report
 	running sync.WaitGroup // the goroutines of the starts
+
+	watched   map[topics.Service]*watched // what a keeper keeps and this machine has
+	sightings chan sighting
 }
 
 // link is the connection to the bus.
@@ -115,7 +119,7 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.ServicesDir, err = filepath.Abs(cfg.ServicesDir); err != nil {
 		return nil, err
 	}
-	for _, dir := range []string{"", "runs", "output"} {
+	for _, dir := range []string{"", "runs"} {
 		if err := os.MkdirAll(filepath.Join(cfg.DataDir, dir), 0o700); err != nil {
 			return nil, fmt.Errorf("data directory: %w (let this user write there, or name another with data)", err)
 		}
@@ -125,6 +129,10 @@ func New(cfg Config) (*Agent, error) {
 	}
 	if _, err := os.Stat(cfg.ServicesDir); err != nil {
 		cfg.Log.Warn().Err(err).Msg("no services directory: no service can run here until there is one")
+	}
+	output, err := journal.Open(filepath.Join(cfg.DataDir, "output"), cfg.Output)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	sh, err := newShell(filepath.Join(cfg.DataDir, "runs"))
 	if err != nil {
@@ -137,11 +145,14 @@ func New(cfg Config) (*Agent, error) {
 		refused: map[topics.Service]*topics.Why{},
 		units:   map[topics.Service]*unit{},
 		reports: make(chan report),
-		link:    link{faults: map[string]*heldFault{}, blamed: map[string]time.Time{}},
-		view:    view{seen: make(chan sight)},
+
+		watched: map[topics.Service]*watched{}, sightings: make(chan sighting),
+		link: link{faults: map[string]*heldFault{}, blamed: map[string]time.Time{}},
+		view: view{seen: make(chan sight)},
 	}
 	runs := ledger(filepath.Join(cfg.DataDir, "runs"))
-	a.work = &worker{cfg: cfg, ledger: runs, runners: newRunners(cfg, runs, sh), shell: sh, reports: a.reports}
+	a.work = &worker{cfg: cfg, ledger: runs, journal: output, keepers: newKeepers(), shell: sh, reports: a.reports}
+	a.work.runners = newRunners(cfg, runs, output, sh, a.work.keepers, &a.work.probes)
 	if a.work.ports, err = loadPorts(filepath.Join(cfg.DataDir, "ports.json")); err != nil {
 		cfg.Log.Error().Err(err).Msg("the chosen ports are lost: services will get others")
 	}
@@ -209,6 +220,7 @@ func (a *Agent) Run(ctx context.Context, bus Bus) error {
 	}
 	a.adopt(work)
 	a.watchDevices(work)
+	a.running.Go(func() { a.work.journal.Run(work, a.journalTrouble) })
 	a.loop(ctx, work)
 	a.goodbye(work)
 	return nil
@@ -239,6 +251,8 @@ func (a *Agent) loop(ctx, work context.Context) {
 			a.fold(work, rep)
 		case s := <-a.view.seen:
 			a.see(work, s)
+		case s := <-a.sightings:
+			a.sighted(work, s)
 		case <-timer.C:
 		case <-end:
 			switch cause := context.Cause(ctx); {
@@ -272,7 +286,14 @@ func (a *Agent) act(work context.Context, now time.Time) {
 func (a *Agent) input(now time.Time) Input {
 	in := Input{Now: now, Wanted: a.wanted, Have: map[topics.Service]Have{}, Pause: a.pause, Ending: a.ending}
 	for name, u := range a.units {
-		in.Have[name] = u.have(a.host())
+		if u.seen != nil { // nothing is done about it
+			continue
+		}
+		have := u.have(a.host())
+		if u.entry.Outside != "" { // it is given nothing that could have changed
+			have.Rev, have.Endpoints = a.wanted[name].Rev, nil
+		}
+		in.Have[name] = have
 	}
 	return in
 }
@@ -317,7 +338,7 @@ func (a *Agent) nextLook(now time.Time) time.Time {
 
 func (a *Agent) anyAlive() bool {
 	for _, u := range a.units {
-		if u.phase.Alive() {
+		if u.phase.Alive() && u.seen == nil {
 			return true
 		}
 	}

@@ -206,6 +206,9 @@ func (a *Agent) sayHost(work context.Context, now time.Time) {
 func (a *Agent) sayStates(work context.Context) {
 	for _, name := range slices.Sorted(maps.Keys(a.units)) {
 		u := a.units[name]
+		if u.seen != nil && u.seen.state.Stage == "" && u.seen.err == nil {
+			continue // what was said of it last stands until it was looked at
+		}
 		payload := topics.Encode(a.state(u))
 		if string(payload) == u.sent {
 			continue

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dominion/device/host"
+	"dominion/device/journal"
 	"dominion/topics"
 )
 
@@ -65,6 +66,9 @@ type Config struct {
 	// agent's own or make's. Nil: none; cmd gives os.Environ().
 	Environ []string
 
+	// Output is how much of what services print is kept.
+	Output journal.Bounds
+
 	Timing Timing
 	Log    zerolog.Logger
 }
@@ -111,14 +115,21 @@ func (t Timing) withDefaults() Timing {
 }
 
 // Manifest is what a service's own service.toml says of it. All is optional;
-// the catalogue's word on port and readiness comes before it.
+// the catalogue's word on port and terms comes before it, field by field.
 type Manifest struct {
 	Version string // semver
 	// Command is started instead of make: a program and its arguments, no
 	// shell. A program with a / is found from the service's directory.
 	Command []string
 	Port    int
-	Ready   *topics.Readiness
+	// Terms are its type, schedule, rules, policy and limits; all else of it is
+	// ignored.
+	Terms topics.Wanted
+	// Unit, Container and PIDOf name what runs on this machine without the
+	// house, one of them at most: a unit of systemd, a container, a process.
+	Unit, Container, PIDOf string
+	// Own has the house start and stop it; else it is only observed.
+	Own bool
 	// EnvFile holds secrets for the service's environment, one NAME=value a
 	// line; a relative path is from the service's directory.
 	EnvFile string

@@ -16,6 +16,7 @@ import (
 // inventory is what stands on this machine, as last looked at.
 type inventory struct {
 	services  map[topics.Service]string // found on disk, with their versions
+	charges   map[topics.Service]charge // those of them that a keeper keeps
 	runners   []string
 	addresses []string
 	host      string // where services are reached
@@ -43,9 +44,9 @@ func (a *Agent) look(work context.Context, now time.Time) {
 		return
 	}
 	v.looking, v.looked = true, now
-	cfg := a.cfg
+	cfg, keepers := a.cfg, a.work.keepers
 	a.running.Go(func() {
-		inv := takeInventory(work, cfg)
+		inv := takeInventory(work, cfg, keepers)
 		a.tellSight(work, sight{facts: host.Describe(work), inventory: &inv})
 		readings := host.Read(work, cfg.ServicesDir)
 		a.tellSight(work, sight{readings: &readings})
@@ -82,8 +83,8 @@ func (a *Agent) nextSight() time.Time {
 
 // takeInventory looks which services are on disk, which runners there are,
 // and where this machine is reached.
-func takeInventory(ctx context.Context, cfg Config) inventory {
-	inv := inventory{services: map[topics.Service]string{}, runners: []string{"exec"}, host: cfg.Address, addresses: host.Addresses()}
+func takeInventory(ctx context.Context, cfg Config, keepers map[string]keeper) inventory {
+	inv := inventory{services: map[topics.Service]string{}, charges: map[topics.Service]charge{}, runners: []string{"exec"}, host: cfg.Address, addresses: host.Addresses()}
 	if inv.host == "" {
 		broker := ""
 		if cfg.Broker != nil {
@@ -93,6 +94,11 @@ func takeInventory(ctx context.Context, cfg Config) inventory {
 	}
 	if _, err := exec.LookPath("make"); err == nil {
 		inv.runners = append(inv.runners, "make")
+	}
+	for _, kind := range []string{kindSystemd, kindDocker, kindPid} {
+		if keepers[kind].available(ctx) == nil {
+			inv.runners = append(inv.runners, kind)
+		}
 	}
 	dirs, err := os.ReadDir(cfg.ServicesDir)
 	if err != nil {
@@ -109,6 +115,9 @@ func takeInventory(ctx context.Context, cfg Config) inventory {
 			continue
 		}
 		inv.services[name] = manifest.Version
+		if c, ok := manifest.charge(); ok && err == nil {
+			inv.charges[name] = c
+		}
 	}
 	return inv
 }
@@ -135,6 +144,7 @@ func (a *Agent) see(work context.Context, s sight) {
 		}
 		s.facts.Boot = a.boot(s.facts.Boot)
 		v.facts, v.inventory = s.facts, s.inventory
+		a.watchCharges(work)
 		switch {
 		case !a.link.born:
 			a.birth(work, now)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"dominion/device/journal"
 	"dominion/device/process"
 	"dominion/topics"
 )
@@ -32,10 +33,13 @@ type job struct {
 // run is how Run reaches the goroutine of a start.
 type run struct {
 	end   chan struct{} // closed: stop the service
+	leave chan struct{} // closed: let it run, and look away
 	heard chan struct{} // its START_ID stands on its ready topic
 }
 
-func newRun() *run { return &run{end: make(chan struct{}), heard: make(chan struct{}, 1)} }
+func newRun() *run {
+	return &run{end: make(chan struct{}), leave: make(chan struct{}), heard: make(chan struct{}, 1)}
+}
 
 // stage is how far a start came.
 type stage int
@@ -44,6 +48,7 @@ const (
 	building stage = iota
 	started
 	ready
+	stuck // it cannot be stopped
 	ended
 )
 
@@ -58,6 +63,7 @@ type report struct {
 	exit    *topics.Exit
 	lines   []string      // the last ones that were printed
 	why     *topics.Why   // of ended: why it could not run; nil: it ran and ended
+	missed  bool          // of ended: it had ended before it could be watched
 	missing bool          // of ended: its directory or Makefile is not there (yet)
 	lived   time.Duration // of ended: since it was started; 0: not known
 }
@@ -66,8 +72,10 @@ type report struct {
 type worker struct {
 	cfg     Config
 	ledger  ledger
+	journal *journal.Journal
 	ports   *ports
 	runners map[string]runner
+	keepers map[string]keeper
 	shell   shell
 	reports chan<- report
 	probes  sync.WaitGroup // the goroutines that knock on ports
@@ -113,6 +121,10 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 	}
 	p.entry.Step = stepStart
 	running, err := p.runner.start(ctx, p)
+	if err != nil && p.entry.Outside != "" {
+		done(report{why: cannot(p.entry.Outside, err)})
+		return
+	}
 	if err != nil {
 		done(report{why: &topics.Why{Code: topics.StartFailed, Text: err.Error()}})
 		return
@@ -154,6 +166,9 @@ func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
 	if err != nil {
 		return fail(topics.StartFailed, "", "%v", err)
 	}
+	if c, ok := manifest.charge(); ok {
+		return w.prepareOutside(ctx, j, manifest, c)
+	}
 	kind, why := findRunner(dir, manifest)
 	if why != nil {
 		return prepared{}, &report{missing: true, why: why}
@@ -176,13 +191,13 @@ func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
 	if !todo.viaMake {
 		at.status = ""
 	}
-	out, offset, err := outputOf(w.cfg.DataDir, j.name).open(j.start, time.Now())
+	out, offset, err := w.journal.Begin(string(j.name), j.start, time.Now())
 	if err != nil {
 		return fail(topics.StartFailed, "", "its output file cannot be written: %v", err)
 	}
 	return prepared{job: j, runner: w.runners[kind], place: at, commands: todo, out: out, note: note, began: time.Now(), entry: entry{
 		Service: j.name, Start: j.start, Runner: kind, Step: stepBuild, Port: port, Rev: j.want.Rev, Version: manifest.Version,
-		Dependencies: j.want.Dependencies, Endpoints: j.want.Endpoints, Rule: w.rule(j.want.Ready, manifest.Ready),
+		Dependencies: j.want.Dependencies, Endpoints: j.want.Endpoints, Rule: w.rule(j.want.Ready, manifest.Terms.Ready),
 		Since: topics.At(time.Now()), Restarts: j.restarts, Offset: offset, Stop: todo.stop, Status: at.status,
 	}}, nil
 }
@@ -238,7 +253,7 @@ func (w *worker) build(ctx context.Context, r *run, p prepared) (report, bool) {
 		return report{}, false
 	}
 	w.forget(p.name)
-	lines := outputOf(w.cfg.DataDir, p.name).last(p.entry.Offset)
+	lines := w.journal.Last(string(p.name), p.entry.Offset)
 	exit := told(building.Exit())
 	if !asked && exit != nil && exit.Code == 0 {
 		return report{}, true
@@ -257,7 +272,7 @@ func (w *worker) forget(name topics.Service) {
 }
 
 func (w *worker) tailOf(name topics.Service) string {
-	return "tail -n 50 " + string(outputOf(w.cfg.DataDir, name))
+	return "dominion logs " + string(name)
 }
 
 // runnerOf is the runner of a former agent's run.
@@ -302,14 +317,16 @@ func (w *worker) follow(ctx context.Context, r *run, running instance, p prepare
 	defer cancel()
 	var readiness <-chan struct{}
 	if !p.entry.Ready {
-		readiness = w.readiness(watch, p, r)
+		readiness = w.whenReady(watch, running, p, r)
 	}
 	end := r.end
-	look := time.NewTicker(w.cfg.Timing.Heartbeat)
-	defer look.Stop()
+	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
+			return
+		case <-r.leave:
+			w.forget(p.name)
 			return
 		case <-running.Done():
 			w.ended(ctx, running, p)
@@ -324,26 +341,30 @@ func (w *worker) follow(ctx context.Context, r *run, running instance, p prepare
 		case <-end:
 			end, readiness = nil, nil
 			cancel()
-			w.stop(ctx, running, p)
-		case <-look.C:
-			if err := outputOf(w.cfg.DataDir, p.name).rotate(); err != nil {
-				w.cfg.Log.Warn().Err(err).Str("service", string(p.name)).Msg("its output cannot be bounded")
-			}
+			again = w.stop(ctx, running, p)
+		case <-again:
+			again = w.stop(ctx, running, p)
 		}
 	}
 }
 
 // stop ends a running service: politely by its own target if it has one, then
-// TERM, then KILL.
-func (w *worker) stop(ctx context.Context, running instance, p prepared) {
+// TERM, then KILL. What could not be stopped, because its keeper did not let
+// us, is to be stopped again when the result says so.
+func (w *worker) stop(ctx context.Context, running instance, p prepared) <-chan time.Time {
 	if p.commands.stop != nil {
 		w.stopPolitely(ctx, running, p)
 	}
-	_ = running.Stop(ctx, w.cfg.Timing.Stop)
+	err := running.Stop(ctx, w.cfg.Timing.Stop)
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	w.tell(ctx, report{stage: stuck, name: p.name, start: p.start, why: cannot(p.entry.Outside, err)})
+	return time.After(w.cfg.Timing.Stop)
 }
 
 func (w *worker) stopPolitely(ctx context.Context, running instance, p prepared) {
-	out, err := os.OpenFile(string(outputOf(w.cfg.DataDir, p.name)), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	out, err := w.journal.Append(string(p.name))
 	if err != nil {
 		return
 	}
@@ -375,10 +396,15 @@ func (w *worker) stopPolitely(ctx context.Context, running instance, p prepared)
 const stopMark = "-stop"
 
 func (w *worker) ended(ctx context.Context, running instance, p prepared) {
-	lines := outputOf(w.cfg.DataDir, p.name).last(p.entry.Offset)
+	lines := w.journal.Last(string(p.name), p.entry.Offset)
 	exit := told(running.Exit())
+	w.journal.Mark(string(p.name), ending(exit), time.Now())
 	w.forget(p.name)
 	rep := report{stage: ended, name: p.name, start: p.start, exit: exit, lines: lines}
+	if ward, ok := running.(*ward); ok {
+		rep.lines = ward.keeper.lines(ctx, ward.name)
+		rep.why = &topics.Why{Code: topics.Exited, Text: ward.words() + quoted(rep.lines), Next: ward.keeper.logs(ward.name)}
+	}
 	if !p.began.IsZero() {
 		rep.lived = time.Since(p.began)
 	}

@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"dominion/device/journal"
 	"dominion/device/process"
 	"dominion/topics"
 )
@@ -59,11 +61,14 @@ type commander interface {
 }
 
 // newRunners are the runners by their kinds.
-func newRunners(cfg Config, l ledger, sh shell) map[string]runner {
-	shared := programs{ledger: l, dataDir: cfg.DataDir, grace: cfg.Timing.Stop, log: cfg.Log}
+func newRunners(cfg Config, l ledger, j *journal.Journal, sh shell, keepers map[string]keeper, watches *sync.WaitGroup) map[string]runner {
+	shared := programs{ledger: l, journal: j, grace: cfg.Timing.Stop, log: cfg.Log}
 	runners := map[string]runner{}
 	for _, r := range []runner{makeRunner{shared, sh}, execRunner{shared}} {
 		runners[r.kind()] = r
+	}
+	for kind, k := range keepers {
+		runners[kind] = external{k, l, watches}
 	}
 	return runners
 }
@@ -85,6 +90,9 @@ func told(e process.Exit) *topics.Exit {
 
 // findRunner looks what a service's directory holds: the kind of its runner.
 func findRunner(dir string, manifest Manifest) (string, *topics.Why) {
+	if c, ok := manifest.charge(); ok {
+		return c.kind, nil
+	}
 	if len(manifest.Command) > 0 {
 		return kindExec, nil
 	}
@@ -121,10 +129,8 @@ func readManifest(dir string, read func(string) (Manifest, error)) (Manifest, er
 	if m.Port < 0 || m.Port > 65535 {
 		return Manifest{}, fmt.Errorf("%s: port is %d (want 1 to 65535)", path, m.Port)
 	}
-	if m.Ready != nil {
-		if err := m.Ready.Check(); err != nil {
-			return Manifest{}, fmt.Errorf("%s: ready: %w", path, err)
-		}
+	if err := m.Terms.CheckTerms(); err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
 }

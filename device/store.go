@@ -99,6 +99,7 @@ type entry struct {
 	Service topics.Service `json:"service"`
 	Start   string         `json:"start"`
 	Runner  string         `json:"runner,omitempty"`
+	Outside string         `json:"outside,omitempty"` // what its keeper calls it, of one that a keeper keeps
 	Step    step           `json:"step"`
 	process.Identity
 

@@ -33,6 +33,7 @@ type unit struct {
 	readyAt  time.Time
 	failed   bool      // it ended by itself: the next start is a restart
 	again    bool      // somebody asked for a restart
+	seen     *sighting // of one that is only observed; nil: it is the house's
 	missing  bool      // its directory or Makefile is not there
 	next     time.Time // no start before
 	deadline time.Time
@@ -141,6 +142,9 @@ func (a *Agent) fold(work context.Context, rep report) {
 		u.ready, u.why, u.deadline, u.readyAt = true, nil, time.Time{}, now
 		a.log(u.name).Int("pid", u.entry.PID).Int("port", u.entry.Port).Msg("ready")
 		a.answer(work, u, topics.Done, nil)
+	case stuck:
+		u.why = rep.why
+		a.cfg.Log.Error().Str("service", string(u.name)).Str("why", rep.why.Text).Msg("cannot be stopped, is tried again")
 	case ended:
 		a.foldEnded(work, u, rep, now)
 	}
@@ -198,6 +202,8 @@ func (a *Agent) foldEnded(work context.Context, u *unit, rep report, now time.Ti
 		if !a.wanted[u.name].Run {
 			a.answer(work, u, topics.Failed, reason)
 		}
+	case rep.missed:
+		u.rest(topics.PhaseStopped, &topics.Why{Code: topics.Exited, Text: "ended again at once"}, now)
 	case rep.missing:
 		u.rest(topics.PhaseBackoff, rep.why, now)
 		u.missing = true
@@ -260,10 +266,15 @@ func (a *Agent) state(u *unit) topics.ServiceState {
 		Sid: a.link.sid, Service: u.name, Phase: u.phase, Ready: u.ready, Version: u.version, Since: topics.At(u.since),
 		Restarts: u.restarts, Exit: u.exit, Why: u.why, Term: u.term, Gen: u.gen,
 	}
+	if u.seen != nil {
+		a.showObserved(&s, u)
+		return s
+	}
 	if s.Version == "" && a.view.inventory != nil {
 		s.Version = a.view.inventory.services[u.name]
 	}
 	if u.phase.Alive() {
+		s.Runner = u.entry.Runner
 		s.Rev, s.Start, s.PID, s.Port, s.Host = u.entry.Rev, u.start, u.entry.PID, u.entry.Port, a.host()
 	}
 	if s.Why == nil {
@@ -287,6 +298,9 @@ func (a *Agent) isWanted(name topics.Service) bool {
 // they are on this machine, and forgotten after.
 func (a *Agent) settle(work context.Context, now time.Time) {
 	for name, u := range a.units {
+		if u.seen != nil {
+			continue
+		}
 		if len(u.answers) > 0 && u.phase != topics.PhaseBuilding && !now.Before(u.answers[0].deadline) {
 			a.answer(work, u, topics.Failed, or(u.why, &topics.Why{Code: topics.NotReady, Text: "was not ready in time"}))
 		}

@@ -1,0 +1,171 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dominion/device/docker"
+	"dominion/device/outside"
+	"dominion/device/process"
+	"dominion/device/systemd"
+	"dominion/topics"
+)
+
+// The kinds of runners of what runs without the house.
+const (
+	kindSystemd = "systemd"
+	kindDocker  = "docker"
+	kindPid     = "pid"
+)
+
+// keeper keeps what runs without the house: systemd, a container engine, or
+// for a lone process just the kernel.
+type keeper interface {
+	kind() string
+	// available says why there is none on this machine; nil: there is one.
+	available(ctx context.Context) error
+	// watch tells how one of its things is, at once and at every change, until
+	// ctx ends; an error while the keeper cannot be asked.
+	watch(ctx context.Context, name string, tell func(outside.State, error))
+	look(ctx context.Context, name string) (outside.State, error)
+	start(ctx context.Context, name string) error
+	// stop has it ended politely; it may return before that is done.
+	stop(ctx context.Context, name string, grace time.Duration) error
+	kill(ctx context.Context, name string) error
+	// lines are the last that it printed; nil: nobody knows.
+	lines(ctx context.Context, name string) []string
+	// logs is what a person types to read more of them.
+	logs(name string) string
+}
+
+// external is the runner of what a keeper keeps and the house may start and
+// stop.
+type external struct {
+	keeper  keeper
+	ledger  ledger
+	watches *sync.WaitGroup
+}
+
+func (x external) kind() string { return x.keeper.kind() }
+
+func (x external) start(ctx context.Context, p prepared) (instance, error) {
+	if err := x.ledger.put(p.entry); err != nil {
+		return nil, err
+	}
+	if err := x.keeper.start(ctx, p.entry.Outside); err != nil {
+		return nil, errors.Join(err, x.ledger.remove(p.name))
+	}
+	return x.hold(ctx, p.entry.Outside), nil
+}
+
+// adopt takes up what runs. While the keeper does not answer it is not known
+// to have ended, and what is unknown is not over.
+func (x external) adopt(ctx context.Context, e entry) (instance, bool) {
+	s, err := x.keeper.look(ctx, e.Outside)
+	if e.Outside == "" || err == nil && !s.Alive() {
+		return nil, false
+	}
+	return x.hold(ctx, e.Outside), true
+}
+
+// sweep has nothing to end: what a keeper keeps is never there twice.
+func (external) sweep(context.Context, entry) error { return nil }
+
+// ward is an instance that a keeper keeps.
+type ward struct {
+	keeper keeper
+	name   string
+	up     chan struct{} // closed: its keeper calls it well
+	done   chan struct{}
+	last   outside.State // valid once done is closed
+	pid    atomic.Int64
+}
+
+// hold watches one of the keeper's things until it has ended.
+func (x external) hold(ctx context.Context, name string) *ward {
+	w := &ward{keeper: x.keeper, name: name, up: make(chan struct{}), done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(ctx)
+	x.watches.Go(func() {
+		defer cancel()
+		up, over := false, false
+		w.keeper.watch(ctx, name, func(s outside.State, err error) {
+			if err != nil || over {
+				return
+			}
+			w.pid.Store(int64(s.PID))
+			if s.Stage == outside.Up && !up {
+				up = true
+				close(w.up)
+			}
+			if over = !s.Alive(); over {
+				w.last = s
+				close(w.done)
+				cancel()
+			}
+		})
+	})
+	return w
+}
+
+func (w *ward) Done() <-chan struct{} { return w.done }
+
+func (w *ward) Exit() process.Exit { return w.last.Exit }
+
+// Identity is zero: its keeper is its parent.
+func (w *ward) Identity() process.Identity { return process.Identity{} }
+
+func (w *ward) Processes() []process.Identity {
+	id, err := process.Identify(int(w.pid.Load()))
+	if w.pid.Load() == 0 || err != nil {
+		return nil
+	}
+	return []process.Identity{id}
+}
+
+func (w *ward) Stop(ctx context.Context, grace time.Duration) error {
+	if err := w.keeper.stop(ctx, w.name, grace); err != nil {
+		return err
+	}
+	patience := time.NewTimer(grace)
+	defer patience.Stop()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-patience.C:
+	}
+	if err := w.keeper.kill(ctx, w.name); err != nil {
+		return err
+	}
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// words is why it ended, as its keeper says.
+func (w *ward) words() string { return or(w.last.Says, "ended") }
+
+// cannot says what to do about a keeper's error.
+func cannot(name string, err error) *topics.Why {
+	why := &topics.Why{Code: topics.StartFailed, Text: err.Error()}
+	switch {
+	case errors.Is(err, systemd.ErrNone), errors.Is(err, docker.ErrNone):
+		why.Text = fmt.Sprintf("%s is not run by this machine: %v", name, err)
+		why.Next = "domain adopt --list"
+	case errors.Is(err, systemd.ErrRefused):
+		why.Text = fmt.Sprintf("the agent's user may not start or stop %s: run the agent as root, or let polkit allow it", name)
+		why.Next = "systemctl show --property=User dominion-domain"
+	case errors.Is(err, docker.ErrRefused):
+		why.Text = fmt.Sprintf("the agent's user may not speak to the container engine (%v)", err)
+		why.Next = "sudo usermod -aG docker dominion-domain; sudo systemctl restart dominion-domain"
+	}
+	return why
+}
