@@ -372,7 +372,7 @@ func TestServiceToml(t *testing.T) {
 		if strings.Contains(path, "bad") {
 			return device.Manifest{}, errors.New(path + ":3: unknown key \"comand\" (command?)")
 		}
-		return device.Manifest{Version: "1.2.0", Command: []string{"/bin/sh", "./run.sh", "$(id)"}, EnvFile: "secrets", Ready: &topics.Readiness{By: topics.ReadyDelay, Delay: 0.05}}, nil
+		return device.Manifest{Version: "1.2.0", Command: []string{"/bin/sh", "./run.sh", "$(id)"}, EnvFile: "secrets", Terms: topics.Wanted{Ready: &topics.Readiness{By: topics.ReadyDelay, Delay: 0.05}}}, nil
 	}
 	h.begin()
 	h.connect()

@@ -73,9 +73,9 @@ func readManifest(path string) (setup.Manifest, error) {
 	if err != nil {
 		return setup.Manifest{}, err
 	}
-	out := setup.Manifest{Command: m.Command, Version: m.Version, Port: m.Port}
-	if m.Ready != nil {
-		out.Ready = m.Ready.By
+	out := setup.Manifest{Command: m.Command, Version: m.Version, Port: m.Port, Ends: m.Terms.Ends()}
+	if m.Terms.Ready != nil {
+		out.Ready = m.Terms.Ready.By
 	}
 	return out, nil
 }

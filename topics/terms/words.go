@@ -90,14 +90,14 @@ func (r *reader) readiness(w Words) *topics.Readiness {
 		return nil
 	case rule.By != "":
 	case rule.Path != "":
-		r.fault("ready", "is missing beside ready_path (want http or file)")
+		r.fault("ready_path", "needs ready beside it (want http or file)")
 		return nil
 	case rule.Delay > 0:
 		rule.By = topics.ReadyDelay
 	case w.Type == topics.Oneshot || w.Schedule != "":
 		rule.By = topics.ReadyDone
 	default:
-		r.fault("ready", "is missing beside start_timeout (want tcp, http, file, notify, topic or delay)")
+		r.fault("start_timeout", "needs ready beside it (want tcp, http, file, notify, topic or delay)")
 		return nil
 	}
 	return &rule
@@ -112,10 +112,23 @@ func (r *reader) liveness(w Words) *topics.Liveness {
 		return nil
 	}
 	if rule.By == "" {
-		r.fault("live", "is missing beside its other words (want tcp, http, file, notify or topic)")
+		r.fault(w.aboutLive(), "needs live beside it (want tcp, http, file, notify or topic)")
 		return nil
 	}
 	return &rule
+}
+
+// aboutLive is the first word there is about a liveness that is not named.
+func (w Words) aboutLive() string {
+	switch {
+	case w.LivePath != "":
+		return "live_path"
+	case w.LiveInterval != "":
+		return "live_interval"
+	case w.LiveTimeout != "":
+		return "live_timeout"
+	}
+	return "live_failures"
 }
 
 func (r *reader) restart(w Words) *topics.Restart {

@@ -52,10 +52,12 @@ func TestEveryFaultNamesItsKeyAndARemedy(t *testing.T) {
 	if diff := cmp.Diff(want, faults); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)
 	}
+	if _, faults := (terms.Words{StartTimeout: "5s"}).Read(); len(faults) != 1 || faults[0].Text != "needs ready beside it (want tcp, http, file, notify, topic or delay)" {
+		t.Errorf("a timeout of nothing: %v", faults)
+	}
 	for key, words := range map[string]terms.Words{
-		"ready":         {StartTimeout: "5s"},
 		"ready_path":    {Ready: "http", ReadyPath: "health"},
-		"live":          {LiveInterval: "5s"},
+		"live_interval": {LiveInterval: "5s"},
 		"live_path":     {Live: "file"},
 		"live_failures": {Live: "tcp", LiveFailures: -1},
 		"restart":       {Type: "oneshot", Restart: "always"},

@@ -43,12 +43,16 @@ ready = "tcp"
 start_timeout = "90s"
 env_file = "secrets"`,
 			want: device.Manifest{Version: "1.2.0", Command: []string{"./run", "-v"}, Port: 8080, EnvFile: "secrets",
-				Ready: &topics.Readiness{By: topics.ReadyTCP, Timeout: 90}}},
+				Terms: topics.Wanted{Ready: &topics.Readiness{By: topics.ReadyTCP, Timeout: 90}}}},
 		{name: "a delay alone is a rule", text: `ready_delay = "500ms"`,
-			want: device.Manifest{Ready: &topics.Readiness{By: topics.ReadyDelay, Delay: 0.5}}},
+			want: device.Manifest{Terms: topics.Wanted{Ready: &topics.Readiness{By: topics.ReadyDelay, Delay: 0.5}}}},
 		{name: "bad port", text: "\nport = 70000", err: "service.toml:2: port is 70000"},
-		{name: "bad rule", text: `ready = "soon"`, err: `service.toml:1: ready: `},
-		{name: "a timeout of nothing", text: `start_timeout = "5s"`, err: "service.toml:1: start_timeout needs ready"},
+		{name: "bad rule", text: `ready = "soon"`, err: `service.toml:1: ready is "soon" (want tcp, http, file, notify, topic or delay)`},
+		{name: "a timeout of nothing", text: `start_timeout = "5s"`, err: "service.toml:1: start_timeout needs ready beside it"},
+		{name: "a job", text: "schedule = \"@daily\"\nrestart = \"never\"\nmemory = \"64M\"\ncpu = 0.5",
+			want: device.Manifest{Terms: topics.Wanted{Schedule: "@daily", Restart: &topics.Restart{Policy: "never"}, Memory: 64 << 20, CPU: 0.5}}},
+		{name: "a bad schedule", text: "\nschedule = \"0 25 * * *\"", err: "service.toml:2: schedule is "},
+		{name: "a size without a unit", text: "memory = 128", err: "service.toml:1: memory"},
 		{name: "unknown key", text: `comand = ["x"]`, err: `unknown key "comand" (command?)`},
 	}
 	for _, tt := range tests {
