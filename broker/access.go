@@ -31,13 +31,14 @@ func (s *Server) admit(cl *mqtt.Client, pk packets.Packet) error {
 		s.refused(c, Connecting, "", no.why)
 		return s.turnAway(cl, no.code)
 	}
-	if why := s.checkWill(c, cl, pk); why != "" {
+	if why := s.takeWill(c, cl, pk); why != "" {
 		s.refused(c, Willing, pk.Connect.WillTopic, why)
 		return s.turnAway(cl, packets.ErrNotAuthorized)
 	}
 	if code, ok := s.awaitTurn(c, cl); !ok {
 		return s.turnAway(cl, code)
 	}
+	s.settleWill(cl.ID, pk.Connect.Clean)
 	return nil
 }
 
@@ -207,8 +208,15 @@ const shield = "$"
 
 // received sees every packet before mochi handles it.
 func (s *Server) received(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	if pk.FixedHeader.Type == packets.Disconnect {
+	switch c := connOf(cl); {
+	case c == nil:
+	case pk.FixedHeader.Type == packets.Connect:
+		pk = allowEmpty(c, pk)
+	case pk.FixedHeader.Type == packets.Disconnect:
 		s.changeExpiry(cl, &pk)
+		if c.inspection.reason != 0 { // the will is sent (3.14.4-3)
+			pk.ReasonCode = packets.CodeDisconnectWillMessage.Code
+		}
 	}
 	if t := pk.TopicName; pk.FixedHeader.Type == packets.Publish &&
 		len(t) >= len(mqtt.SysPrefix) && strings.EqualFold(t[:len(mqtt.SysPrefix)], mqtt.SysPrefix) {

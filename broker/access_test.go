@@ -189,21 +189,6 @@ func TestWillsObeyTheRulesOfAnyMessage(t *testing.T) {
 	}
 }
 
-func TestAWillIsNotDelayed(t *testing.T) {
-	s := start(t, nil)
-	watcher := join(t, dial(t, s), "watcher", nil)
-	watcher.subscribe(1, "will/topic")
-	p := join(t, dial(t, s), "delays", func(pk *packets.Packet) {
-		withWill("will/topic", "lost", true)(pk)
-		pk.ProtocolVersion = 5
-		pk.Connect.WillProperties.WillDelayInterval = 3600
-		pk.Properties.SessionExpiryInterval = 3600
-		pk.Properties.SessionExpiryIntervalFlag = true
-	})
-	_ = p.conn.Close()
-	watcher.message("will/topic")
-}
-
 func TestTheRetainFlagIsTakenOffCommandsAndEvents(t *testing.T) {
 	var log lockedBuffer
 	s := start(t, func(o *broker.Options) { o.Log = zerolog.New(&log) })

@@ -51,6 +51,8 @@ type conn struct {
 	finished   bool         // mochi ended the session, will and all
 	lastsLess  bool         // its session lasts less than it wished: see expiry.go
 	verdicts   verdicts
+	will       *will // nil: none, or no more
+	emptyWill  bool
 	heldBy     string // see holder
 	subscribe  uint16 // packet id of the SUBSCRIBE being processed
 	wishes     []wish // its filters, for the retained replay

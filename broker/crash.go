@@ -3,7 +3,6 @@ package broker
 import (
 	"fmt"
 	"runtime/debug"
-	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -57,7 +56,7 @@ func (s *Server) finish(c *conn) {
 	}
 	cl.Stop(packets.ErrUnspecifiedError)
 	if !c.finished {
-		s.publishWill(cl)
+		s.lost(c)
 	}
 	if expires(cl) {
 		s.forget(cl)
@@ -77,24 +76,4 @@ func (s *Server) forget(cl *mqtt.Client) {
 	cl.ClearInflights()
 	s.mqtt.UnsubscribeClient(cl)
 	s.mqtt.Clients.Delete(cl.ID)
-}
-
-// publishWill sends a client's will if it still has one. mochi's own way is not
-// exported; an inline client with the same id does the same.
-func (s *Server) publishWill(cl *mqtt.Client) {
-	if s.stopping.Load() || !atomic.CompareAndSwapUint32(&cl.Properties.Will.Flag, 1, 0) {
-		return
-	}
-	will := s.lastWill(cl, cl.Properties.Will)
-	pk := packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: will.Retain, Qos: will.Qos},
-		TopicName:   will.TopicName,
-		Payload:     will.Payload,
-		Properties:  packets.Properties{User: will.User},
-		PacketID:    uint16(will.Qos),
-	}
-	ghost := s.mqtt.NewClient(nil, mqtt.LocalListener, cl.ID, true)
-	if err := s.mqtt.InjectPacket(ghost, pk); err != nil {
-		s.log.Error().Err(err).Str("client", cl.ID).Str("topic", will.TopicName).Msg("will not published")
-	}
 }

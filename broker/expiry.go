@@ -85,14 +85,18 @@ func (s *Server) waiting() []session {
 		if c == nil || !c.hasEnded() {
 			continue
 		}
-		lasts := int64(s.longestExpiry())
-		if cl.Properties.ProtocolVersion == 5 {
-			lasts = int64(cl.Properties.Props.SessionExpiryInterval)
-		}
-		all = append(all, session{cl, c, cl.StopTime(), lasts})
+		all = append(all, s.sessionOf(cl, c))
 	}
 	slices.SortFunc(all, func(a, b session) int { return int(a.left - b.left) })
 	return all
+}
+
+func (s *Server) sessionOf(cl *mqtt.Client, c *conn) session {
+	lasts := int64(s.longestExpiry())
+	if cl.Properties.ProtocolVersion == 5 {
+		lasts = int64(cl.Properties.Props.SessionExpiryInterval)
+	}
+	return session{cl, c, cl.StopTime(), lasts}
 }
 
 func (s *Server) endSessions(which func(session) bool) {

@@ -86,9 +86,9 @@ func (h *hooks) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	return pk
 }
 
-// OnWill is asked before a will is sent: wills.go.
-func (h *hooks) OnWill(cl *mqtt.Client, will mqtt.Will) (mqtt.Will, error) {
-	return h.s.lastWill(cl, will), nil
+// OnWill is asked for the will of a client that is lost: wills.go.
+func (h *hooks) OnWill(cl *mqtt.Client, _ mqtt.Will) (mqtt.Will, error) {
+	return h.s.lastWill(cl), nil
 }
 
 // Any goroutine: publishers', writers', mochi's own.

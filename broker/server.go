@@ -28,6 +28,7 @@ type Server struct {
 	takeover takeover
 	door     door
 	guesses  guesses
+	wills    wills
 	quota    quota
 	count    counters
 

@@ -40,6 +40,7 @@ func (s *Server) shutDown() error {
 		s.each(func(c *conn) { _ = c.Close() })
 	}
 	parting.Wait()
+	s.wills.close()
 	if s.clientsEnd(endPatience) {
 		_ = s.mqtt.Close() // always nil
 	} else {

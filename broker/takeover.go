@@ -59,8 +59,11 @@ func (s *Server) awaitTurn(c *conn, cl *mqtt.Client) (refusal packets.Code, ok b
 	_ = old.Close()
 	select {
 	case <-old.ended:
-		if !sameOwner(old, c) || old.account != c.account {
+		switch {
+		case !sameOwner(old, c) || old.account != c.account:
 			s.forget(older) // the name is free, but not what was subscribed to under another login
+		case s.sessionOf(older, old).over(time.Now()):
+			s.forget(older) // it would be in the next second
 		}
 		return packets.CodeSuccess, true
 	case <-patience.C:
