@@ -337,7 +337,7 @@ func (c *Coordinator) tell(ctx context.Context, v View, plan Plan) {
 		if why := plan.Services[s].Why; len(placed[s]) == 0 && why != nil && why.Code == topics.WaitMove {
 			placed[s] = c.placed[s] // on its way: it is told once it has arrived
 		}
-		if c.placed != nil && !plan.Services[s].Orphan {
+		if c.placed != nil && !plan.Services[s].Orphan && !plan.Services[s].Observed {
 			c.tellPlacement(ctx, s, c.placed[s], placed[s])
 		}
 	}

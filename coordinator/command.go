@@ -51,6 +51,10 @@ func (c *Coordinator) requestService(ctx context.Context, r topics.Request, s to
 		c.refuse(ctx, r, "UNKNOWN_SERVICE", fmt.Sprintf("the house knows no service %q", s), "dominion status")
 		return
 	}
+	if why := c.hands(s); why != nil {
+		c.refuse(ctx, r, why.Code, why.Text, why.Next)
+		return
+	}
 	if r.Method != "restart" && !c.able(ctx, r, s, catalogued) {
 		return
 	}

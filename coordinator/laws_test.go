@@ -97,6 +97,9 @@ func (v *village) work(all bool) {
 			}
 		}
 		for s, w := range d.Document {
+			if d.Reports[s].Observed { // it is not the house's, whatever an older document says
+				continue
+			}
 			v.told[d.Name][s] = w.Run
 			v.runs[d.Name][s] = w.Run
 			state := topics.ServiceState{Service: s, Phase: topics.PhaseStopped}
@@ -115,7 +118,9 @@ func (v *village) work(all bool) {
 func (v *village) disturb() {
 	v.view.Now = v.view.Now.Add(time.Duration(v.random.IntN(40)) * time.Second)
 	d := &v.view.Domains[v.random.IntN(len(v.view.Domains))]
-	switch v.random.IntN(6) {
+	switch v.random.IntN(7) {
+	case 6:
+		v.adopt(d)
 	case 4: // the cable is pulled: what runs there runs on
 		if d.State == topics.JudgedOnline {
 			d.State, d.Since = topics.JudgedLost, v.view.Now
@@ -137,6 +142,21 @@ func (v *village) disturb() {
 	}
 }
 
+// adopt has a domain observe a service that it runs without the house, or let
+// go of it.
+func (v *village) adopt(d *coordinator.Domain) {
+	services := v.view.Catalogue.Services()
+	s := services[v.random.IntN(len(services))]
+	switch r := d.Reports[s]; {
+	case d.State != topics.JudgedOnline:
+	case r.Observed:
+		d.Reports[s] = topics.ServiceState{Service: s, Phase: topics.PhaseStopped}
+	case !v.runs[d.Name][s] && !v.told[d.Name][s] && !d.Document[s].Run:
+		up := v.random.IntN(3) > 0
+		d.Reports[s] = topics.ServiceState{Service: s, Observed: true, Ready: up, Phase: topics.PhaseRunning, Host: string(d.Name), Port: 80}
+	}
+}
+
 // comeBack lets a lost domain hear its document before it starts anything.
 func (v *village) comeBack(d *coordinator.Domain) {
 	if d.State != topics.JudgedLost {
@@ -144,7 +164,7 @@ func (v *village) comeBack(d *coordinator.Domain) {
 	}
 	d.State, d.Since, d.Acked = topics.JudgedOnline, v.view.Now, false
 	for s, r := range d.Reports {
-		if !v.runs[d.Name][s] {
+		if !v.runs[d.Name][s] && !r.Observed {
 			r.Phase, r.Ready = topics.PhaseStopped, false
 			d.Reports[s] = r
 		}
@@ -169,6 +189,7 @@ func (v *village) check(t *testing.T, plan coordinator.Plan) {
 			}
 		}
 	}
+	v.checkObserved(t, plan)
 	for _, s := range v.view.Catalogue.Services() {
 		want := v.limit(s)
 		if want > 0 && count[s] > want {
@@ -176,6 +197,39 @@ func (v *village) check(t *testing.T, plan coordinator.Plan) {
 		}
 		if running := v.running(s); want > 0 && running > want {
 			t.Fatalf("%s wants %d and runs %d times", s, want, running)
+		}
+	}
+}
+
+// checkObserved holds that nobody is asked to run what runs without the house:
+// no domain that observes it, and no other while the house has it nowhere.
+func (v *village) checkObserved(t *testing.T, plan coordinator.Plan) {
+	t.Helper()
+	for _, s := range v.view.Catalogue.Services() {
+		var observers, holders []topics.Node
+		for i := range v.view.Domains {
+			d := &v.view.Domains[i]
+			r, w := d.Reports[s], d.Document[s]
+			switch {
+			case r.Observed && d.State == topics.JudgedOnline:
+				observers = append(observers, d.Name)
+			case !r.Observed && (w.Run || w.Why != nil || !r.Phase.Settled() && r.Phase != "" || len(d.Document) > 0 && !d.Acked):
+				holders = append(holders, d.Name)
+			}
+			if _, named := plan.Documents[d.Name][s]; named && r.Observed {
+				t.Fatalf("%s observes %s and is told what to do about it", d.Name, s)
+			}
+		}
+		if len(observers) == 0 || len(holders) > 0 {
+			continue
+		}
+		if verdict := plan.Services[s]; !verdict.Observed || verdict.Orphan {
+			t.Fatalf("%s is observed on %v only: %+v", s, observers, verdict)
+		}
+		for name, doc := range plan.Documents {
+			if doc[s].Run {
+				t.Fatalf("%s is observed on %v, and %s is asked to run it", s, observers, name)
+			}
 		}
 	}
 }

@@ -19,6 +19,9 @@ func (p *planner) place(s topics.Service) {
 	}
 	var where []*Domain
 	switch {
+	case p.observedOnly(s):
+		p.plan.Services[s] = p.observed(s)
+		return
 	case e.priority == External:
 		for _, at := range p.endpoints[s] {
 			verdict.Where = append(verdict.Where, at.Domain)
@@ -57,6 +60,9 @@ func (p *planner) everywhere(s topics.Service, e entry) (where []*Domain, why *t
 	}
 	fits := p.fits(e)
 	for _, d := range fits {
+		if d.observes(s) {
+			continue
+		}
 		wrong := p.wrongVersion(d, s, e)
 		if d.Drain || wrong != nil && !holds[d] {
 			why = first(why, wrong)
@@ -179,7 +185,7 @@ func (p *planner) candidates(s topics.Service, e entry, holders []*Domain) ([]*D
 	var why *topics.Why
 	for _, d := range p.fits(e) {
 		switch wrong := p.wrongVersion(d, s, e); {
-		case d.State != topics.JudgedOnline || d.Drain:
+		case d.State != topics.JudgedOnline || d.Drain || d.observes(s):
 		case p.occupied(d, s):
 		case wrong != nil:
 			why = first(why, wrong)

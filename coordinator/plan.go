@@ -23,7 +23,10 @@ type Verdict struct {
 	Because string         // why the house wants it; "" when it does not
 	Where   []topics.Node  // the domains it is placed on, by name
 	Orphan  bool           // it runs or ran, and is not in the catalogue
-	Why     *topics.Why    // what stands between the wish and its documents
+
+	Observed bool // it runs without the house, which only looks at it
+
+	Why *topics.Why // what stands between the wish and its documents
 }
 
 // MakePlan decides what every domain should run. It is pure: the same view
@@ -48,6 +51,7 @@ type planner struct {
 	v         *View
 	order     []topics.Service // catalogue by dependency, then orphans by name
 	holders   map[topics.Service][]*Domain
+	observers map[topics.Service][]*Domain         // where it runs without the house
 	endpoints map[topics.Service][]topics.Endpoint // ready, on reachable domains, by domain
 	started   map[topics.Service]bool              // running somewhere reachable
 	done      map[topics.Service]bool              // a oneshot that succeeded, on a reachable domain
@@ -70,7 +74,7 @@ type wish struct {
 
 func newPlanner(v *View) *planner {
 	p := &planner{
-		v: v, holders: map[topics.Service][]*Domain{}, endpoints: endpoints(v), started: map[topics.Service]bool{},
+		v: v, holders: map[topics.Service][]*Domain{}, observers: map[topics.Service][]*Domain{}, endpoints: endpoints(v), started: map[topics.Service]bool{},
 		done: map[topics.Service]bool{}, coming: map[topics.Service]bool{},
 		wishes: map[topics.Service]wish{}, needs: map[topics.Service][]topics.Service{},
 		held: map[topics.Node]int{}, fitting: map[string][]*Domain{},
@@ -96,13 +100,18 @@ func (p *planner) look(d *Domain) {
 		p.joining = d
 	}
 	for s, w := range d.Document {
+		if d.observes(s) { // it was the house's once
+			continue
+		}
 		p.holders[s] = append(p.holders[s], d)
 		if w.Run || waits(w) {
 			p.held[d.Name]++
 		}
 	}
 	for s, r := range d.Reports {
-		if _, also := d.Document[s]; !also {
+		if _, also := d.Document[s]; r.Observed {
+			p.observers[s] = append(p.observers[s], d)
+		} else if !also {
 			p.holders[s] = append(p.holders[s], d)
 		}
 		if d.State.Reachable() && (r.Phase == topics.PhaseRunning || r.Ready) {
@@ -113,7 +122,7 @@ func (p *planner) look(d *Domain) {
 }
 
 // orphans are the services that do not stand in the catalogue and that a
-// domain runs or still reports, by name. One that was removed is shown only
+// domain runs, still reports or observes, by name. One that was removed is shown only
 // while it runs.
 func (p *planner) orphans() []topics.Service {
 	var all []topics.Service
@@ -123,6 +132,11 @@ func (p *planner) orphans() []topics.Service {
 		}
 		reported := func(d *Domain) bool { _, ok := d.Reports[s]; return ok }
 		if p.lives(s) || slices.ContainsFunc(holders, reported) {
+			all = append(all, s)
+		}
+	}
+	for s := range p.observers {
+		if !p.catalogued(s) && !slices.Contains(all, s) {
 			all = append(all, s)
 		}
 	}
@@ -161,7 +175,7 @@ func (p *planner) occupied(d *Domain, s topics.Service) bool {
 		return true
 	}
 	r, reported := d.Reports[s]
-	return reported && !r.Phase.Settled()
+	return reported && !r.Observed && !r.Phase.Settled()
 }
 
 // waits tells a document's entry that keeps a place although it does not run.
@@ -204,6 +218,9 @@ func (p *planner) dependencies(s topics.Service) []topics.Service {
 
 func (p *planner) wishFor(s topics.Service) wish {
 	word := p.v.Words[s]
+	if p.observedOnly(s) {
+		return wish{on: true, because: "runs there without the house"}
+	}
 	if word.Run == topics.RunOff {
 		return wish{why: &topics.Why{Code: topics.StoppedByPerson, Text: "stopped" + by(word.By), Next: "dominion start " + string(s)}}
 	}

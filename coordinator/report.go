@@ -99,6 +99,7 @@ type tally struct {
 	ready, starting, failing, stopping, silent, gated int
 
 	over    int // ended as their restart policy has it
+	down    int // observed, and not running
 	since   topics.Stamp
 	version string
 	why     *topics.Why // of the worst instance
@@ -120,6 +121,9 @@ func summarise(s topics.Service, verdict Verdict, plan Plan, v View, domains map
 	}
 	sum.Since, sum.Version = t.since, t.version
 	external := v.Catalogue != nil && v.Catalogue.entries[s].priority == External
+	if sum.Observed = verdict.Observed; verdict.Observed {
+		sum.Wanted, external = len(verdict.Where), false
+	}
 	if external {
 		sum.Wanted = max(1, ready)
 	}
@@ -146,6 +150,8 @@ func (t *tally) count(d *Domain, s topics.Service, want topics.Wanted) {
 	case !d.State.Reachable():
 		t.silent++
 		t.why = first(t.why, &topics.Why{Code: topics.DomainUnknown, Text: fmt.Sprintf("%s is %s", d.Name, d.State), Next: "dominion why " + string(d.Name)})
+	case reported && r.Observed:
+		t.countObserved(d, r)
 	case reported && r.Ready:
 		t.ready++
 		if t.since == "" {
@@ -220,6 +226,8 @@ func phase(verdict Verdict, t tally, places, ready int, external bool) topics.Su
 		return topics.SummaryWaiting
 	case t.stopping > 0:
 		return topics.SummaryStopping
+	case t.down > 0:
+		return topics.SummaryStopped
 	case verdict.Why != nil && verdict.Why.Code == topics.DomainLost:
 		return topics.SummaryLost
 	case t.silent > 0:

@@ -79,6 +79,8 @@ type Summary struct {
 	Since   Stamp        `json:"since,omitempty"`
 	Because string       `json:"because,omitempty"`
 	Why     *Why         `json:"why,omitempty"`
+
+	Observed bool `json:"observed,omitempty"` // it runs without the house, which only looks at it
 }
 
 func (s Summary) check() error {
