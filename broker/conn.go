@@ -36,6 +36,7 @@ type conn struct {
 
 	replay   replay
 	flow     flow
+	backlog  backlog
 	settled  atomic.Bool                     // CONNACK and what was in flight before are sent
 	refusing atomic.Pointer[map[string]bool] // filters of the SUBSCRIBE being processed that are refused
 	tooSlow  atomic.Bool                     // it was said that the client is too slow

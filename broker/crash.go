@@ -13,6 +13,7 @@ import (
 // this client like any lost one: its will is published, its session is gone and
 // its id free when attend returns.
 func (s *Server) attend(c *conn) {
+	defer s.boundSessions(c)
 	defer close(c.ended)
 	defer c.replay.wait()
 	defer func() { _ = c.Close() }()
@@ -51,6 +52,9 @@ func (s *Server) finish(c *conn) {
 		return
 	}
 	defer s.takeover.pass(c)
+	if len(c.who) > 0 {
+		c.holder() // for boundSessions
+	}
 	if known, ok := s.mqtt.Clients.Get(cl.ID); !ok || known != cl {
 		return
 	}

@@ -102,11 +102,31 @@ func (s *Server) sessionOf(cl *mqtt.Client, c *conn) session {
 func (s *Server) endSessions(which func(session) bool) {
 	for _, x := range s.waiting() {
 		if which(x) {
-			s.takeover.whileFree(x.client.ID, func() {
-				if known, _ := s.mqtt.Clients.Get(x.client.ID); known == x.client {
-					s.forget(x.client)
-				}
-			})
+			s.endSession(x.client)
 		}
+	}
+}
+
+// endSession ends a session that waits for its client, unless somebody is about
+// to take it over.
+func (s *Server) endSession(cl *mqtt.Client) {
+	s.takeover.whileFree(cl.ID, func() {
+		if known, _ := s.mqtt.Clients.Get(cl.ID); known == cl {
+			s.forget(cl)
+		}
+	})
+}
+
+// boundSessions is called when nothing of a session runs any more. Each takes
+// some 40 KB: of those that wait for clients of one account only so many are
+// kept, those whose clients left last.
+func (s *Server) boundSessions(c *conn) {
+	if c.client == nil || c.heldBy == "" || expires(c.client) {
+		return
+	}
+	of := s.waiting()
+	of = slices.DeleteFunc(of, func(x session) bool { return x.conn.heldBy != c.heldBy })
+	for _, x := range of[:max(0, len(of)-s.opt.MaxSessions)] {
+		s.endSession(x.client)
 	}
 }

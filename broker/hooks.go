@@ -23,7 +23,7 @@ func (h *hooks) Provides(b byte) bool {
 	return slices.Contains([]byte{
 		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed,
-		mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnWill,
+		mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnQosPublish, mqtt.OnWill,
 		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe,
 		mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
 	}, b)
@@ -102,6 +102,9 @@ func (h *hooks) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	return h.s.encoding(cl, pk)
 }
+
+// OnQosPublish tells of a message that the client is to acknowledge: backlog.go.
+func (h *hooks) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) { h.s.waits(cl, pk) }
 
 // OnPublishDropped tells that a client's queue is full: slow.go.
 func (h *hooks) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) { h.s.dropped(cl, pk) }

@@ -74,6 +74,8 @@ type Options struct {
 	MaxPacket      int           // 1 MiB and 64 KiB for topic and properties
 	MaxLevels      int           // 32 levels in a topic or filter
 	MaxPending     int           // 4,096 messages waiting for one client
+	MaxBacklog     int           // 32 MiB of messages of QoS 1 and 2 that one client has not acknowledged, or has not come back for
+	MaxSessions    int           // 256 that wait for clients of one account; of clients without a login, of one address
 
 	// How much may be retained. What a coordinator retains is not counted.
 	MaxRetained           int // 2,000 messages of one account; of clients without a login, of one address
@@ -98,6 +100,8 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxPacket, topics.MaxPayload+64<<10)
 	orElse(&o.MaxLevels, 32)
 	orElse(&o.MaxPending, 4096)
+	orElse(&o.MaxBacklog, 32<<20)
+	orElse(&o.MaxSessions, 256)
 	orElse(&o.MaxRetained, 2000)
 	orElse(&o.MaxRetainedBytes, 16<<20)
 	orElse(&o.MaxRetainedInAll, 50_000)

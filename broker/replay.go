@@ -31,6 +31,10 @@ const (
 	ackPatience = 2 * time.Second
 )
 
+// mostOwed is how many topics may wait to be replayed to one client. Who asks
+// again and again for all there is, and does not take it, is disconnected.
+const mostOwed = 1 << 18
+
 // Retain handling of a subscription, MQTT 5, 3.8.3.1.
 const (
 	replayIfNew = 1
@@ -56,8 +60,9 @@ func newWish(sub packets.Subscription, existed bool) wish {
 
 // replay is what one connection is still owed of the retained messages.
 type replay struct {
-	mu      sync.Mutex // guards queue, owed, running, ahead, bytes
+	mu      sync.Mutex // guards queue, topics, owed, running, ahead, bytes
 	queue   []wish
+	topics  int           // of all in queue
 	owed    chan struct{} // closed when queue is worked off; nil when nothing is owed
 	running bool
 	ahead   map[uint16]int // packet id: bytes, of what is not acknowledged
@@ -67,17 +72,18 @@ type replay struct {
 	workers sync.WaitGroup
 }
 
-// add is called before SUBACK: from here on the fence holds.
-func (r *replay) add(granted []wish) {
-	if len(granted) == 0 {
-		return
-	}
+// add is called before SUBACK: from here on the fence holds. It tells whether
+// the client is owed more than can be kept for it.
+func (r *replay) add(granted wish) (tooMuch bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.queue = append(r.queue, granted...)
+	tooMuch = r.topics > 0 && r.topics+len(granted.topics) > mostOwed
+	r.queue = append(r.queue, granted)
+	r.topics += len(granted.topics)
 	if r.owed == nil {
 		r.owed = make(chan struct{})
 	}
+	return tooMuch
 }
 
 // startReplay is called after SUBACK.
@@ -128,6 +134,7 @@ func (r *replay) next() (wish, bool) {
 	}
 	w := r.queue[0]
 	r.queue = r.queue[1:]
+	r.topics -= len(w.topics)
 	return w, true
 }
 
@@ -181,6 +188,7 @@ func (s *Server) replayOne(c *conn, sub packets.Subscription, pk packets.Packet)
 		if cl.State.Inflight.Set(pk) {
 			atomic.AddInt64(&s.mqtt.Info.Inflight, 1)
 		}
+		s.waits(cl, pk)
 	}
 	_ = cl.WritePacket(pk) // what the client cannot take (MQTT 5: too large for it) is not sent
 	select {

@@ -55,14 +55,15 @@ func (s *Server) subscribed(cl *mqtt.Client, codes []byte) {
 		return
 	}
 	c.refusing.Store(nil)
-	granted := c.wishes[:0]
 	for i, w := range c.wishes {
 		if i < len(codes) && codes[i] < packets.ErrUnspecifiedError.Code && w.wanted {
 			w.topics = s.retainedOn(w.sub.Filter)
-			granted = append(granted, w)
+			if c.replay.add(w) {
+				s.giveUp(cl, c, "it asks for more of what is retained than it takes")
+				return
+			}
 		}
 	}
-	c.replay.add(granted)
 }
 
 // unsubscribing does what mochi leaves out for the same reason as in
