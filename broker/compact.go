@@ -31,10 +31,14 @@ type rewrite struct {
 // compacted is about how large a new file would be that holds so much.
 func compacted(live int64) int64 { return live + live/4 + 64<<10 }
 
-// wasteful tells whether the file ought to be compacted.
-func (st *store) wasteful() bool {
-	size := st.volume.size()
-	return size > max(compactFloor, compactTimes*compacted(st.volume.live))
+// wasteful tells whether a file of this size ought to be compacted.
+func wasteful(size, live int64) bool {
+	return size > max(compactFloor, compactTimes*compacted(live))
+}
+
+// worthwhile tells whether a compaction should begin.
+func (st *store) worthwhile() bool {
+	return st.wasteful(st.volume.size(), st.volume.live) && !time.Now().Before(st.resting)
 }
 
 // begin starts a new file.

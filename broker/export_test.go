@@ -9,6 +9,7 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/rs/zerolog"
 )
 
 // AddHook lets a test watch mochi, or stand in its way.
@@ -98,3 +99,58 @@ func (s *Server) BreakStore() error {
 	defer readOnly.Close()
 	return syscall.Dup3(int(readOnly.Fd()), int(st.volume.file.Fd()), syscall.O_CLOEXEC)
 }
+
+// CompactAlways has the store compacted whenever it is written. It is called
+// before Run.
+func (s *Server) CompactAlways() {
+	s.store.wasteful = func(int64, int64) bool { return true }
+	s.store.poke()
+}
+
+// Store is what Figures says of the store.
+func (s *Server) Store() StoreFigures { return s.store.figures() }
+
+// BareStore is a store without a broker, which flushes when it is told to.
+type BareStore struct {
+	Kept  map[string]string // what is retained
+	Moved string
+	st    *store
+}
+
+// OpenBareStore opens the store in a directory.
+func OpenBareStore(dir string) (*BareStore, error) {
+	st, kept, moved, err := openStore(Options{Data: dir, Log: zerolog.Nop()})
+	if err != nil {
+		return nil, err
+	}
+	b := &BareStore{Kept: map[string]string{}, Moved: moved, st: st}
+	for _, pk := range kept {
+		b.Kept[pk.TopicName] = string(pk.Payload)
+	}
+	st.current = func(topic string) (packets.Packet, bool) {
+		payload, ok := b.Kept[topic]
+		return publishPacket(topic, []byte(payload), true, 1), ok
+	}
+	return b, nil
+}
+
+// Put retains a payload; an empty one clears the topic.
+func (b *BareStore) Put(topic, payload string) {
+	b.Kept[topic] = payload
+	if payload == "" {
+		delete(b.Kept, topic)
+	}
+	b.st.touch(topic)
+}
+
+// Turn is what the store does after each interval.
+func (b *BareStore) Turn() error { return b.st.turn() }
+
+// CompactAlways has each turn compact.
+func (b *BareStore) CompactAlways() { b.st.wasteful = func(int64, int64) bool { return true } }
+
+// Figures are the store's.
+func (b *BareStore) Figures() StoreFigures { return b.st.figures() }
+
+// Close writes what waits.
+func (b *BareStore) Close() error { return b.st.close() }

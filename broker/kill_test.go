@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -20,11 +19,14 @@ import (
 	"dominion/broker"
 )
 
-// childData names the data directory to a child process that is to be a broker.
-const childData = "BROKER_TEST_CHILD_DATA"
-
-// childFiles is how many files it may have open.
-const childFiles = "BROKER_TEST_CHILD_FILES"
+// childData names the data directory to a child process that is to be a broker,
+// childCompact has it compact its store all the time, and killed says how often
+// a broker is killed.
+const (
+	childData    = "BROKER_TEST_CHILD_DATA"
+	childCompact = "BROKER_TEST_CHILD_COMPACT"
+	killed       = "BROKER_TEST_KILLS"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childData); dir != "" {
@@ -35,18 +37,15 @@ func TestMain(m *testing.M) {
 
 // child is a broker that runs until its standard input ends, or it is killed.
 func child(dir string) int {
-	if most, err := strconv.ParseUint(os.Getenv(childFiles), 10, 64); err == nil {
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-	}
 	s, err := broker.Open(broker.Options{
 		Listen: []string{"127.0.0.1:0"}, Anonymous: everybody(), Data: dir, Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if os.Getenv(childCompact) != "" {
+		s.CompactAlways()
 	}
 	fmt.Println(s.Addrs()[0])
 	go func() {
@@ -61,47 +60,81 @@ func child(dir string) int {
 }
 
 // What was acknowledged before a moment is on the disk two transactions later:
-// the first may have begun before it.
+// the first may have begun before it. In every other round the broker compacts
+// its store without end, so that it is killed in every moment of that.
 func TestRetainedMessagesSurviveKill9(t *testing.T) {
 	t.Parallel()
-	const writers = 4
 	dir := t.TempDir()
-	for round := range 4 {
-		var mu sync.Mutex // guards acked
-		acked := map[string]int{}
-		address, kill := startChild(t, dir)
-		var writing sync.WaitGroup
-		for w := range writers {
-			writing.Go(func() {
-				storm(t, address, w, round, func(topic string, n int) {
-					mu.Lock()
-					defer mu.Unlock()
-					acked[topic] = n
-				})
-			})
+	s, stop := startAndStop(t, in(dir))
+	put := s.Injector()
+	for i := range 3000 { // more than one transaction
+		if err := put(fmt.Sprintf("still/%d", i), []byte("here"), true, 1); err != nil {
+			t.Fatal(err)
 		}
-		file := filepath.Join(dir, "retained.db")
-		awaitCommits(t, file, 1+round)
-		mu.Lock()
-		safe := maps.Clone(acked)
-		mu.Unlock()
-		awaitCommits(t, file, 2)
-		kill()
-		writing.Wait()
+	}
+	stop()
+	for round := range kills(t) {
+		killInStorm(t, dir, round)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 1 {
+		t.Errorf("files left: %v, %v; want the store alone", left, err)
+	}
+}
 
-		s, stop := startAndStop(t, func(o *broker.Options) { o.Data = dir })
-		if s.Recovered() != "" {
-			t.Fatalf("round %d: the store is damaged: %s", round, s.Recovered())
+// kills is how many rounds there are.
+func kills(t *testing.T) int {
+	n := os.Getenv(killed)
+	if n == "" {
+		return 4
+	}
+	rounds, err := strconv.Atoi(n)
+	if err != nil {
+		t.Fatalf("%s: %v", killed, err)
+	}
+	return rounds
+}
+
+func killInStorm(t *testing.T, dir string, round int) {
+	const writers = 4
+	var mu sync.Mutex // guards acked
+	acked := map[string]int{}
+	address, kill := startChild(t, dir, round%2 == 1)
+	var writing sync.WaitGroup
+	for w := range writers {
+		writing.Go(func() {
+			storm(t, address, w, round, func(topic string, n int) {
+				mu.Lock()
+				defer mu.Unlock()
+				acked[topic] = n
+			})
+		})
+	}
+	file := filepath.Join(dir, "retained.db")
+	awaitCommits(t, file, 1+round%3)
+	mu.Lock()
+	safe := maps.Clone(acked)
+	mu.Unlock()
+	awaitCommits(t, file, 2)
+	kill()
+	writing.Wait()
+
+	s, stop := startAndStop(t, func(o *broker.Options) { o.Data = dir })
+	defer stop()
+	if s.Recovered() != "" {
+		t.Fatalf("round %d: the store is damaged: %s", round, s.Recovered())
+	}
+	kept := retained(t, s, "#")
+	if len(safe) == 0 {
+		t.Errorf("round %d: nothing was acknowledged", round)
+	}
+	for topic, n := range safe {
+		if got, err := strconv.Atoi(kept[topic]); err != nil || got < n {
+			t.Errorf("round %d: %s is %q, but %d was acknowledged two transactions before the kill", round, topic, kept[topic], n)
 		}
-		kept := retained(t, s, "storm/#")
-		stop()
-		if len(safe) == 0 {
-			t.Errorf("round %d: nothing was acknowledged", round)
-		}
-		for topic, n := range safe {
-			if got, err := strconv.Atoi(kept[topic]); err != nil || got < n {
-				t.Errorf("round %d: %s is %q, but %d was acknowledged two transactions before the kill", round, topic, kept[topic], n)
-			}
+	}
+	for i := range 3000 {
+		if topic := fmt.Sprintf("still/%d", i); kept[topic] != "here" {
+			t.Fatalf("round %d: %s is gone", round, topic)
 		}
 	}
 }
@@ -150,10 +183,13 @@ func storm(t *testing.T, address string, writer, round int, acked func(topic str
 	}
 }
 
-func startChild(t *testing.T, dir string) (address string, kill func()) {
+func startChild(t *testing.T, dir string, compact bool) (address string, kill func()) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childData+"="+dir)
+	if compact {
+		cmd.Env = append(cmd.Env, childCompact+"=1")
+	}
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

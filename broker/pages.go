@@ -149,7 +149,7 @@ func walkTree(file io.ReaderAt, size int64, m meta) survey {
 	case len(b) < bucketHead+pageHead || pageFlags(b[bucketHead:]) != leafPage:
 		t.fault("its bucket is no page")
 	default: // it is so small that it has no page of its own
-		t.leaf(b[bucketHead:], nil, nil)
+		t.leaf(0, b[bucketHead:], nil, nil)
 	}
 	t.checkFreelist()
 	s := survey{kept: t.found, fresh: t.bucket == nil}
@@ -205,22 +205,23 @@ func (t *tree) read(id uint64) []byte {
 	return whole
 }
 
-// walk reads what is below a page, whose keys are from least to below most;
-// nil is no limit.
-func (t *tree) walk(id uint64, depth int, least, most []byte) {
+// walk reads what is below a page, whose keys are from first on to below most;
+// nil is no limit. (What points to a page has its first key, and bbolt counts
+// on it: else it comes to point twice to the same page.)
+func (t *tree) walk(id uint64, depth int, first, most []byte) {
 	page := t.read(id)
 	switch {
 	case page == nil:
 	case pageFlags(page) == leafPage:
-		t.leaf(page, least, most)
+		t.leaf(id, page, first, most)
 	case pageFlags(page) == branchPage && depth < deepest:
-		t.branch(id, page, depth, least, most)
+		t.branch(id, page, depth, first, most)
 	default:
 		t.fault("page %d is of no known kind", id)
 	}
 }
 
-func (t *tree) branch(id uint64, page []byte, depth int, least, most []byte) {
+func (t *tree) branch(id uint64, page []byte, depth int, first, most []byte) {
 	n := pageCount(page)
 	keys, children := make([][]byte, n), make([]uint64, n)
 	for i := range n {
@@ -237,23 +238,19 @@ func (t *tree) branch(id uint64, page []byte, depth int, least, most []byte) {
 		}
 		children[i] = binary.NativeEndian.Uint64(element[8:])
 	}
-	if n == 0 {
-		t.fault("page %d is empty", id)
+	if n == 0 || first != nil && !bytes.Equal(keys[0], first) {
+		t.fault("page %d begins otherwise", id)
 	}
 	for i, key := range keys {
 		below := most
 		if i+1 < n {
 			below = keys[i+1]
 		}
-		if outside(key, least, below) {
+		if below != nil && bytes.Compare(key, below) >= 0 {
 			t.fault("page %d is out of order", id)
 		}
 		t.walk(children[i], depth+1, key, below)
 	}
-}
-
-func outside(key, least, most []byte) bool {
-	return least != nil && bytes.Compare(key, least) < 0 || most != nil && bytes.Compare(key, most) >= 0
 }
 
 // within is the part of a page at a distance from one of its elements.
@@ -265,15 +262,21 @@ func within(page []byte, element int, distance uint32, size uint64) ([]byte, boo
 	return page[from : from+size], true
 }
 
-func (t *tree) leaf(page []byte, least, most []byte) {
+func (t *tree) leaf(id uint64, page []byte, first, most []byte) {
+	if pageCount(page) == 0 && first != nil {
+		t.fault("page %d is empty", id)
+	}
 	for it := range items(page) {
 		switch {
 		case it.key == nil:
-			t.fault("a leaf is cut")
+			t.fault("page %d is cut", id)
 			return
-		case outside(it.key, least, most) || t.last != nil && bytes.Compare(it.key, t.last) <= 0:
+		case first != nil && !bytes.Equal(it.key, first):
+			t.fault("page %d begins otherwise", id)
+		case most != nil && bytes.Compare(it.key, most) >= 0 || t.last != nil && bytes.Compare(it.key, t.last) <= 0:
 			t.fault("%.60q is out of order", it.key)
 		}
+		first = nil
 		t.last = it.key
 		switch {
 		case t.inBucket && it.flags == 0:

@@ -24,6 +24,8 @@ type store struct {
 	every   time.Duration
 	trouble func(error)
 	current func(topic string) (packets.Packet, bool) // what is retained now
+	// wasteful decides whether a file of a size is compacted, for what it holds.
+	wasteful func(size, live int64) bool
 
 	mu      sync.Mutex          // guards dirty, taken, shown
 	dirty   map[string]struct{} // topics that may differ from the disk
@@ -80,6 +82,8 @@ func openStore(o Options) (st *store, kept []packets.Packet, moved string, err e
 		dirty:   map[string]struct{}{},
 		wake:    make(chan struct{}, 1),
 		volume:  f.volume,
+
+		wasteful: wasteful,
 	}
 	st.show()
 	for _, pk := range f.kept {
@@ -87,7 +91,7 @@ func openStore(o Options) (st *store, kept []packets.Packet, moved string, err e
 			st.touch(pk.TopicName)
 		}
 	}
-	if f.volume.closed || st.wasteful() {
+	if f.volume.closed || st.worthwhile() {
 		st.poke()
 	}
 	return st, f.kept, f.moved, nil
@@ -227,7 +231,7 @@ func (st *store) flush() error {
 // the old one is of no use.
 func (st *store) tend() error {
 	needed := st.volume.closed
-	if !needed && st.rewrite == nil && (!st.wasteful() || time.Now().Before(st.resting)) {
+	if !needed && st.rewrite == nil && !st.worthwhile() {
 		return nil
 	}
 	var err error
