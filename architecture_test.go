@@ -49,6 +49,7 @@ func foreign() map[string][]string {
 		"github.com/rs/zerolog":               all,
 		"github.com/mochi-mqtt/server/v2":     {"broker"},
 		"go.etcd.io/bbolt":                    {"broker"},
+		"github.com/coder/websocket":          {"broker"},
 		"github.com/eclipse/paho.mqtt.golang": {"broker/client"},
 		"github.com/BurntSushi/toml":          {"configs"},
 		"github.com/blang/semver/v4":          {"topics", "coordinator"},
@@ -58,6 +59,7 @@ func foreign() map[string][]string {
 		"github.com/robfig/cron/v3":           {"topics/terms"},
 		"github.com/gtank/ristretto255":       {"identity/joining"},
 		"github.com/coreos/go-systemd/v22":    {"cmd/program"},
+		"github.com/prometheus/client_golang": {"cmd/dominion/metrics"},
 		"github.com/godbus/dbus/v5":           {"device"},
 		"github.com/spf13/cobra":              {"cmd"},
 		"github.com/spf13/pflag":              {"cmd"},
@@ -121,7 +123,7 @@ func TestBrokerKnowsNoClient(t *testing.T) {
 // a store: it runs on the smallest machines.
 func TestAgentIsSmall(t *testing.T) {
 	linked := goList(t, "-deps", "./cmd/domain")
-	for _, heavy := range []string{"github.com/mochi-mqtt/server/v2", "go.etcd.io/bbolt", module + "/coordinator", module + "/homeassistant"} {
+	for _, heavy := range []string{"github.com/mochi-mqtt/server/v2", "go.etcd.io/bbolt", "github.com/coder/websocket", "github.com/prometheus", module + "/coordinator", module + "/homeassistant"} {
 		for _, path := range linked {
 			if within(path, heavy) {
 				t.Errorf("cmd/domain links %s", path)
