@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -20,10 +21,11 @@ import (
 )
 
 // childData names the data directory to a child process that is to be a broker,
-// childCompact has it compact its store all the time, and killed says how often
-// a broker is killed.
+// childFiles is how many files it may have open, childCompact has it compact its
+// store all the time, and killed says how often a broker is killed.
 const (
 	childData    = "BROKER_TEST_CHILD_DATA"
+	childFiles   = "BROKER_TEST_CHILD_FILES"
 	childCompact = "BROKER_TEST_CHILD_COMPACT"
 	killed       = "BROKER_TEST_KILLS"
 )
@@ -37,6 +39,12 @@ func TestMain(m *testing.M) {
 
 // child is a broker that runs until its standard input ends, or it is killed.
 func child(dir string) int {
+	if most, err := strconv.ParseUint(os.Getenv(childFiles), 10, 64); err == nil {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	s, err := broker.Open(broker.Options{
 		Listen: []string{"127.0.0.1:0"}, Anonymous: everybody(), Data: dir, Log: zerolog.New(os.Stderr).Level(zerolog.WarnLevel),
 	})
