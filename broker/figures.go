@@ -91,6 +91,10 @@ func (s *Server) Figures() Figures {
 	return f
 }
 
+// Serving tells whether clients are served: between the beginning of Run and the
+// end.
+func (s *Server) Serving() bool { return s.began.Load() != 0 && !s.stopping.Load() }
+
 // tellEach is how often the figures are published.
 const tellEach = time.Minute
 

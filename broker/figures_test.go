@@ -79,10 +79,11 @@ func TestFiguresMayBeAskedForAtAnyTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := s.Figures(); !f.Started.IsZero() {
+	if f := s.Figures(); !f.Started.IsZero() || s.Serving() {
 		t.Errorf("it began at %v, and nobody has run it", f.Started)
 	}
 	stop := run(t, s)
+	eventually(t, "it serves", s.Serving)
 	var asking sync.WaitGroup
 	for range 4 {
 		asking.Go(func() {
@@ -98,6 +99,9 @@ func TestFiguresMayBeAskedForAtAnyTime(t *testing.T) {
 	}
 	asking.Wait()
 	stop()
+	if s.Serving() {
+		t.Error("it serves after its end")
+	}
 	if f := s.Figures(); f.Retained != 1 || f.Connections != 0 {
 		t.Errorf("after the end: %+v", f)
 	}

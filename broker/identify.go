@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -106,7 +108,7 @@ func (s *Server) identify(c *conn, l login) (topics.Account, []topics.Identity, 
 	case l.leaf != nil:
 		account, no = s.byCertificate(l)
 	case l.named:
-		account, no = s.byPassword(c, l)
+		account, no = s.byPassword(c.RemoteAddr(), l, c.closed)
 	default:
 		who, no := s.byAddress(c)
 		return topics.Account{}, who, no
@@ -128,16 +130,32 @@ func (s *Server) byCertificate(l login) (topics.Account, *denial) {
 	return account, nil
 }
 
-func (s *Server) byPassword(c *conn, l login) (topics.Account, *denial) {
-	remote := subnet(c.RemoteAddr())
-	if !s.guesses.wait(remote, l.user, c.closed, s.done) {
+func (s *Server) byPassword(remote net.Addr, l login, gone <-chan struct{}) (topics.Account, *denial) {
+	from := subnet(remote)
+	if !s.guesses.wait(from, l.user, gone, s.done) {
 		return topics.Account{}, &denial{"too many wrong passwords came from its address, of this user or of many: it may try again in a few seconds", packets.ErrConnectionRateExceeded}
 	}
 	account, err := s.opt.Accounts.Password(l.user, l.password)
 	if err != nil {
 		return account, &denial{"login refused: " + err.Error(), packets.ErrBadUsernameOrPassword}
 	}
-	s.guesses.right(remote, l.user)
+	s.guesses.right(from, l.user)
+	return account, nil
+}
+
+// Login tells who somebody is that has a user and a password, and speaks
+// something else than MQTT with another part of this process. Wrong ones are
+// slowed down and told as those of clients are, and count together with them;
+// it may take some seconds, or until ctx ends. Without Accounts there is nobody.
+func (s *Server) Login(ctx context.Context, remote net.Addr, user, password string) (topics.Account, error) {
+	if s.opt.Accounts == nil {
+		return topics.Account{}, errors.New("there are no accounts")
+	}
+	account, no := s.byPassword(remote, login{named: true, user: user, password: password}, ctx.Done())
+	if no != nil {
+		s.refuseVisitor(remote, shorten(user), no.why)
+		return topics.Account{}, errors.New(no.why)
+	}
 	return account, nil
 }
 

@@ -40,7 +40,8 @@ func (s *Server) WebSocket(origins []string) http.Handler {
 			return
 		}
 		if why := misplaced(r, origins); why != "" {
-			s.refusePage(remote, why)
+			s.count.turnedAway.Add(1)
+			s.refuseVisitor(remote, "", why)
 			http.Error(w, "Not let in: "+why+".", http.StatusForbidden)
 			return
 		}
@@ -123,15 +124,14 @@ func unmistakable(host string) bool {
 	return err == nil || strings.EqualFold(host, "localhost")
 }
 
-// refusePage tells that a page was not let open a WebSocket.
-func (s *Server) refusePage(remote net.Addr, why string) {
+// refuseVisitor tells that somebody was refused over HTTP.
+func (s *Server) refuseVisitor(remote net.Addr, name, why string) {
 	s.count.refused.Add(1)
-	s.count.turnedAway.Add(1)
 	if unsaid, say := s.door.refused.say(time.Now()); say {
-		s.log.Warn().Stringer("remote", remote).Str("why", why).Int64("unsaid", unsaid).Msg("WebSocket refused")
+		s.log.Warn().Stringer("remote", remote).Str("why", why).Str("account", name).Int64("unsaid", unsaid).Msg("refused over HTTP")
 	}
 	if s.opt.Refused != nil {
-		s.opt.Refused(Refusal{What: Connecting, Remote: remote.String(), Why: why})
+		s.opt.Refused(Refusal{What: Connecting, Account: name, Remote: remote.String(), Why: why})
 	}
 }
 

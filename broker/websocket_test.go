@@ -453,3 +453,31 @@ func TestCloseEndsWebSockets(t *testing.T) {
 		}
 	}
 }
+
+// Passwords that come over HTTP are tried with the same patience.
+func TestALoginOverHTTP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := lan(t, ours(), nil)
+		remote := &net.TCPAddr{IP: net.ParseIP(elsewhere), Port: 1}
+		if a, err := d.Login(t.Context(), remote, "ann", "right"); err != nil || a.Name != "user ann" {
+			t.Errorf("ann is %+v (%v)", a, err)
+		}
+		began := time.Now()
+		for range 11 {
+			if _, err := d.Login(t.Context(), remote, "ann", "guess"); err == nil {
+				t.Fatal("a wrong password was right")
+			}
+		}
+		if took := time.Since(began); took < time.Second {
+			t.Errorf("eleven wrong passwords took %v", took)
+		}
+		if d.refused.count() != 11 {
+			t.Errorf("%d refusals were told, want 11", d.refused.count())
+		}
+		began = time.Now()
+		try(t, d.plain.dial(elsewhere), "guesser", as("ann", "guess")).is(4)
+		if took := time.Since(began); took < time.Second {
+			t.Errorf("the next one, over MQTT, took %v", took)
+		}
+	})
+}
