@@ -300,6 +300,7 @@ type proc struct {
 	pid, group int
 	began      uint64
 	zombie     bool
+	stopped    bool // by SIGSTOP or its like
 }
 
 func (p proc) lives() bool {

@@ -27,7 +27,7 @@ func look(pid int) (proc, error) {
 	if len(fields) < 20 {
 		return proc{}, fmt.Errorf("read /proc/%d/stat: %d fields", pid, len(fields))
 	}
-	p := proc{pid: pid, zombie: fields[0] == "Z" || fields[0] == "X"}
+	p := proc{pid: pid, zombie: fields[0] == "Z" || fields[0] == "X", stopped: fields[0] == "T"}
 	if p.group, err = strconv.Atoi(fields[2]); err != nil {
 		return proc{}, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
 	}
