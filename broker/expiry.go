@@ -112,7 +112,10 @@ func (s *Server) endSessions(which func(session) bool) {
 func (s *Server) endSession(cl *mqtt.Client) {
 	s.takeover.whileFree(cl.ID, func() {
 		if known, _ := s.mqtt.Clients.Get(cl.ID); known == cl {
-			s.forget(cl)
+			s.contain(connOf(cl), "ending a session", func() {
+				s.forget(cl)
+				s.settleWill(cl.ID, true)
+			})
 		}
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"dominion/topics"
 )
 
 // inUse is how much memory is, in bytes.
@@ -56,19 +58,24 @@ func TestSessionsOfAnAccountAreBounded(t *testing.T) {
 	other := join(t, s.Pipe(coordinator), "other", keep)
 	other.disconnect()
 	before := inUse()
-	const n = 3000
+	const n = 2000
+	listener := join(t, s.Pipe(topics.Identity{Role: topics.RoleOperator}), "listener", nil)
+	listener.subscribe(1, "last/words")
 	for i := range n {
-		p := tryWithRoom(t, dial(t, s), fmt.Sprint("kept", i), keep, 10)
+		// Wills that wait end with their sessions.
+		p := tryWithRoom(t, dial(t, s), fmt.Sprint("kept", i), with(version(5), keep, delayedWill("last/words", fmt.Sprint(i))), 10)
 		p.is(0)
-		p.disconnect()
+		_ = p.conn.Close()
+		p.gone()
 	}
+	listener.message("last/words")
 	if kept := s.Clients(); kept > 300 {
 		t.Errorf("%d sessions are kept", kept)
 	}
 	if grown := inUse() - before; grown > 32<<20 {
 		t.Errorf("%d MiB are kept for them", grown>>20)
 	}
-	if again := join(t, dial(t, s), fmt.Sprint("kept", n-1), keep); !again.connack.SessionPresent {
+	if again := join(t, dial(t, s), fmt.Sprint("kept", n-1), with(version(5), keep)); !again.connack.SessionPresent {
 		t.Error("the last session is not kept")
 	}
 	if again := join(t, s.Pipe(coordinator), "other", keep); !again.connack.SessionPresent {
@@ -111,4 +118,9 @@ func TestWhatWaitsForAClientIsBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// delayedWill is one that waits for an hour, or the end of its session.
+func delayedWill(topic, payload string) func(*packets.Packet) {
+	return with(withWill(topic, payload, false), func(pk *packets.Packet) { pk.Connect.WillProperties.WillDelayInterval = 3600 })
 }
