@@ -17,6 +17,7 @@ import (
 // it anew. Where no service manager listens it does nothing.
 type Watchdog struct {
 	log   zerolog.Logger
+	made  time.Time
 	loops []*loop
 }
 
@@ -24,15 +25,11 @@ type Watchdog struct {
 type loop struct {
 	name  string
 	begun chan struct{}
-	turns atomic.Uint64
-
-	// What Run has seen of it.
-	seen uint64
-	last time.Time
+	last  atomic.Int64 // when it turned: nanoseconds since the watchdog was made
 }
 
 // NewWatchdog makes a watchdog that watches nothing yet.
-func NewWatchdog(log zerolog.Logger) *Watchdog { return &Watchdog{log: log} }
+func NewWatchdog(log zerolog.Logger) *Watchdog { return &Watchdog{log: log, made: time.Now()} }
 
 // Loop has the watchdog watch a loop of that name. The loop calls what is
 // returned at each of its turns, at least every half of what the unit's
@@ -43,7 +40,7 @@ func (w *Watchdog) Loop(name string) (turned func()) {
 	w.loops = append(w.loops, l)
 	var first sync.Once
 	return func() {
-		l.turns.Add(1)
+		l.last.Store(int64(time.Since(w.made)))
 		first.Do(func() { close(l.begun) })
 	}
 }
@@ -81,11 +78,8 @@ func (w *Watchdog) Run(ctx context.Context, status string) error {
 func (w *Watchdog) watch(ctx context.Context, patience time.Duration) {
 	look := time.NewTicker(patience / 4)
 	defer look.Stop()
-	for _, l := range w.loops {
-		l.last = time.Now()
-	}
 	for silent := false; ; {
-		still := w.still(time.Now(), patience/2)
+		still := w.Still(patience / 2)
 		if still == "" {
 			w.tell(daemon.SdNotifyWatchdog)
 		} else if !silent {
@@ -100,18 +94,21 @@ func (w *Watchdog) watch(ctx context.Context, patience time.Duration) {
 	}
 }
 
-// still is a loop that has not turned for so long, "" if there is none.
-func (w *Watchdog) still(now time.Time, limit time.Duration) string {
-	still := ""
+// Still is the name of a loop that has not turned for so long, or not yet at
+// all; "" if there is none. It may be called by anybody, at any time after the
+// last Loop.
+func (w *Watchdog) Still(limit time.Duration) string {
 	for _, l := range w.loops {
-		if turns := l.turns.Load(); turns != l.seen {
-			l.seen, l.last = turns, now
+		select {
+		case <-l.begun:
+		default:
+			return l.name
 		}
-		if now.Sub(l.last) >= limit {
-			still = l.name
+		if time.Since(w.made)-time.Duration(l.last.Load()) >= limit {
+			return l.name
 		}
 	}
-	return still
+	return ""
 }
 
 func (w *Watchdog) tell(state string) {

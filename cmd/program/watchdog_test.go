@@ -154,3 +154,28 @@ func TestWatchdogWithoutAServiceManager(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWhatStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := program.NewWatchdog(zerolog.Nop())
+		expect := func(when, want string) {
+			t.Helper()
+			if got := w.Still(10 * time.Second); got != want {
+				t.Errorf("%s: %q stands still, want %q", when, got, want)
+			}
+		}
+		expect("nothing is watched", "")
+		plan, supervise := w.Loop("planner"), w.Loop("supervisor")
+		plan()
+		expect("one has not begun", "supervisor")
+		supervise()
+		expect("both have", "")
+		time.Sleep(9 * time.Second)
+		supervise()
+		expect("shortly before", "")
+		time.Sleep(time.Second)
+		expect("one turns no more", "planner")
+		plan()
+		expect("it turns again", "")
+	})
+}
