@@ -59,6 +59,7 @@ type Agent struct {
 	view view
 
 	blinks  atomic.Bool // the board's light
+	tails   tails
 	reports chan report
 	running sync.WaitGroup // the goroutines of the starts
 
@@ -130,7 +131,7 @@ func New(cfg Config) (*Agent, error) {
 	if _, err := os.Stat(cfg.ServicesDir); err != nil {
 		cfg.Log.Warn().Err(err).Msg("no services directory: no service can run here until there is one")
 	}
-	output, err := journal.Open(filepath.Join(cfg.DataDir, "output"), cfg.Output)
+	output, err := journal.Open(outputDir(cfg.DataDir), cfg.Output)
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dominion/device"
+	"dominion/device/journal"
 	"dominion/topics"
 )
 
@@ -397,7 +398,7 @@ func TestTime(t *testing.T) {
 		var felt []bool
 		a, err := device.New(device.Config{
 			Name: attic, ID: "0123456789abcdef", ServicesDir: dir, DataDir: filepath.Join(dir, "data"),
-			Loopback: true, Access: broker, Log: zerolog.New(log),
+			Loopback: true, Access: broker, Log: zerolog.New(log), Output: journal.Bounds{Every: time.Minute},
 			Lonely: func(lonely bool) { felt = append(felt, lonely) },
 		})
 		if err != nil {

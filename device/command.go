@@ -22,7 +22,7 @@ const (
 
 // methods are those that this machine has.
 func (a *Agent) methods() []string {
-	all := []string{methodPing, methodPS, methodReset, methodRestart}
+	all := []string{methodPing, methodPS, methodReset, methodRestart, methodTail}
 	if _, err := host.FindLED(or(a.cfg.Root, "/")); err == nil {
 		all = append(all, methodIdentify)
 	}
@@ -45,6 +45,8 @@ func (a *Agent) command(work context.Context, req topics.Request, now time.Time)
 	switch req.Method {
 	case methodPing, methodPS, methodIdentify, host.Reboot, host.Shutdown:
 		a.hostCommand(work, req)
+	case methodTail:
+		a.tail(work, req)
 	case methodRestart:
 		if u := a.subject(work, req); u != nil {
 			a.restart(work, u, req, now)

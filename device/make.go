@@ -208,3 +208,6 @@ func saidByMake(lines []string) (int, bool) {
 	}
 	return 0, false
 }
+
+// makesError is make's own word on how a recipe ended.
+var makesError = regexp.MustCompile(`^g?make(?:\[\d+\])?: \*\*\* \[.*\] Error (\d+)`)

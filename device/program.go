@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dominion/device/journal"
 	"dominion/device/process"
 	"dominion/topics"
 )
@@ -31,7 +32,7 @@ type commands struct {
 // directory.
 type programs struct {
 	ledger  ledger
-	dataDir string
+	journal *journal.Journal
 	grace   time.Duration
 	log     zerolog.Logger
 }
@@ -60,7 +61,7 @@ func (p program) Processes() []process.Identity {
 }
 
 func (g programs) instance(run *process.Run, e entry) instance {
-	return program{Run: run, status: e.Status, lines: func() []string { return outputOf(g.dataDir, e.Service).last(e.Offset) }}
+	return program{Run: run, status: e.Status, lines: func() []string { return g.journal.Last(string(e.Service), e.Offset) }}
 }
 
 // start starts a service's start command.

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"dominion/device"
+	"dominion/device/journal"
 )
 
 // TestTurned holds what a watchdog relies on: the loop turns at least every
@@ -22,6 +23,7 @@ func TestTurned(t *testing.T) {
 		a, err := device.New(device.Config{
 			Name: attic, ID: "0123456789abcdef", ServicesDir: dir, DataDir: filepath.Join(dir, "data"),
 			Turned: func() { turns.Add(1) }, Log: zerolog.Nop(),
+			Output: journal.Bounds{Every: time.Minute},
 		})
 		if err != nil {
 			t.Fatal(err)

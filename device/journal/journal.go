@@ -16,6 +16,9 @@ type Bounds struct {
 	Size  int64 // bytes of one file, 1 MiB; what a service prints within Pause may be more for that long
 	Count int   // files of that size beside it, with what was before: 4
 	Total int64 // bytes of all files of all services: 64 MiB
+	// Every is how often all of it is looked at where the kernel cannot tell
+	// when something is printed; 0: where it can, it does.
+	Every time.Duration
 }
 
 func (b Bounds) withDefaults() Bounds {

@@ -32,11 +32,13 @@ func Printable(line string, width int) string {
 	return line
 }
 
-// Bounds of what is told when something has ended.
+// lastLines is how many lines are told when something has ended.
+const lastLines = 10
+
+// Bounds of those.
 const (
 	lastBytes = 8 << 10 // looked at
-	lastLines = 10
-	lastWidth = 200 // characters of one line
+	lastWidth = 200     // characters of one line
 )
 
 // Last returns the last lines that were printed since a byte of the file, for a

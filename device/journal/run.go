@@ -20,18 +20,22 @@ const unwatched = time.Second
 // Run keeps the journal until ctx ends: it bounds the files and tells those who
 // follow. trouble is told what went wrong.
 func (j *Journal) Run(ctx context.Context, trouble func(error)) {
+	k := keeper{Journal: j, trouble: trouble, followers: map[*follower]struct{}{}}
+	if j.bounds.Every > 0 {
+		k.keep(ctx, nil, nil, j.bounds.Every)
+		return
+	}
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
 		defer watcher.Close()
 		err = watcher.Add(j.dir)
 	}
-	k := keeper{Journal: j, trouble: trouble, followers: map[*follower]struct{}{}}
-	if err == nil {
-		k.keep(ctx, watcher.Events, watcher.Errors, 0)
+	if err != nil {
+		trouble(err)
+		k.keep(ctx, nil, nil, unwatched)
 		return
 	}
-	trouble(err)
-	k.keep(ctx, nil, nil, unwatched)
+	k.keep(ctx, watcher.Events, watcher.Errors, 0)
 }
 
 // keeper is what Run has beside the journal.
