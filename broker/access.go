@@ -31,6 +31,7 @@ func (s *Server) admit(cl *mqtt.Client, pk packets.Packet) error {
 		s.refused(c, Connecting, "", no.why)
 		return s.turnAway(cl, no.code)
 	}
+	c.holder() // from here on anybody may ask
 	if why := s.takeWill(c, cl, pk); why != "" {
 		s.refused(c, Willing, pk.Connect.WillTopic, why)
 		return s.turnAway(cl, packets.ErrNotAuthorized)

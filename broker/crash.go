@@ -52,9 +52,6 @@ func (s *Server) finish(c *conn) {
 		return
 	}
 	defer s.takeover.pass(c)
-	if len(c.who) > 0 {
-		c.holder() // for boundSessions
-	}
 	if known, ok := s.mqtt.Clients.Get(cl.ID); !ok || known != cl {
 		return
 	}

@@ -57,10 +57,10 @@ func TestSessionsOfAnAccountAreBounded(t *testing.T) {
 	s := start(t, nil)
 	other := join(t, s.Pipe(coordinator), "other", keep)
 	other.disconnect()
-	before := inUse()
-	const n = 2000
 	listener := join(t, s.Pipe(topics.Identity{Role: topics.RoleOperator}), "listener", nil)
 	listener.subscribe(1, "last/words")
+	before := inUse()
+	const n = 2000
 	for i := range n {
 		// Wills that wait end with their sessions.
 		p := tryWithRoom(t, dial(t, s), fmt.Sprint("kept", i), with(version(5), keep, delayedWill("last/words", fmt.Sprint(i))), 10)
