@@ -114,13 +114,15 @@ func (p properties) number(key string) int64 {
 	return 0
 }
 
-// job tells whether the manager has something to do for the unit.
+// job tells whether the manager has something to do for the unit: a number
+// and an object, zero for nothing.
 func (p properties) job() bool {
-	var job struct {
-		ID   uint32
-		Path dbus.ObjectPath
+	job, _ := p["Job"].Value().([]any)
+	if len(job) == 0 {
+		return false
 	}
-	return dbus.Store([]any{p["Job"].Value()}, &job) == nil && job.ID != 0
+	id, _ := job[0].(uint32)
+	return id != 0
 }
 
 func ask(ctx context.Context, o dbus.BusObject, kind string) (properties, error) {
