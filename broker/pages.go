@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"hash/maphash"
 	"io"
 	"iter"
 	"maps"
@@ -46,23 +47,38 @@ const (
 
 // survey is what a store file holds.
 type survey struct {
-	kept   map[string]packets.Packet
+	kept   map[string]stored
 	fresh  bool  // it has no bucket yet
 	damage error // nil: it is sound, and kept is all of it; else kept is what could be read
 }
 
-// surveyFile reads a store file. It panics for no content.
-func surveyFile(file io.ReaderAt, size int64) survey {
+// stored is one message of a file.
+type stored struct {
+	message packets.Packet
+	entry   entry
+}
+
+func readStored(seed maphash.Seed, it item) (stored, error) {
+	pk, err := decodeRecord(it.key, it.value)
+	if err != nil {
+		return stored{}, err
+	}
+	return stored{pk, entry{hashStored(seed, it.value), len(it.key) + len(it.value)}}, nil
+}
+
+// surveyFile reads a store file; the seed is for the hashes of what it finds.
+// It panics for no content.
+func surveyFile(file io.ReaderAt, size int64, seed maphash.Seed) survey {
 	metas := findMetas(file, size)
 	if len(metas) == 0 {
-		return survey{kept: scanLeaves(file, size), damage: fmt.Errorf("%w: it does not begin as one", errCorrupt)}
+		return survey{kept: scanLeaves(file, size, seed), damage: fmt.Errorf("%w: it does not begin as one", errCorrupt)}
 	}
-	newest := walkTree(file, size, metas[0])
+	newest := walkTree(file, size, metas[0], seed)
 	if newest.damage == nil || len(metas) == 1 {
 		return newest
 	}
 	// What the newest transaction wrote is lost in part, the one before is not.
-	both := walkTree(file, size, metas[1]).kept
+	both := walkTree(file, size, metas[1], seed).kept
 	maps.Copy(both, newest.kept)
 	newest.kept = both
 	return newest
@@ -124,15 +140,16 @@ type tree struct {
 	pages    uint64 // below it a page may be
 	used     []bool // by page
 	last     []byte // key that was read last
-	found    map[string]packets.Packet
+	seed     maphash.Seed
+	found    map[string]stored
 	bucket   []byte // value of the bucket; nil: there is none
 	damage   error
 	damages  int
 	inBucket bool
 }
 
-func walkTree(file io.ReaderAt, size int64, m meta) survey {
-	t := &tree{file: file, meta: m, pages: m.pages, found: map[string]packets.Packet{}}
+func walkTree(file io.ReaderAt, size int64, m meta, seed maphash.Seed) survey {
+	t := &tree{file: file, meta: m, pages: m.pages, seed: seed, found: map[string]stored{}}
 	if most := uint64(size / m.pageSize); m.pages > most {
 		t.pages = most
 		t.fault("its end is missing: %d bytes of %d", size, m.pages*uint64(m.pageSize))
@@ -280,10 +297,10 @@ func (t *tree) leaf(id uint64, page []byte, first, most []byte) {
 		t.last = it.key
 		switch {
 		case t.inBucket && it.flags == 0:
-			if pk, err := decodeRecord(it.key, it.value); err != nil {
+			if m, err := readStored(t.seed, it); err != nil {
 				t.fault("%.60q: %w", it.key, err)
 			} else {
-				t.found[string(it.key)] = pk
+				t.found[m.message.TopicName] = m
 			}
 		case !t.inBucket && it.flags == bucketFlag && string(it.key) == bucketName:
 			t.bucket = it.value
@@ -358,8 +375,8 @@ func (t *tree) checkFreelist() {
 // scanLeaves finds what can be read in a file without a meta: what is sound in
 // any page that was a leaf once, the newest on each topic. It may find what has
 // been cleared since.
-func scanLeaves(file io.ReaderAt, size int64) map[string]packets.Packet {
-	found := map[string]packets.Packet{}
+func scanLeaves(file io.ReaderAt, size int64, seed maphash.Seed) map[string]stored {
+	found := map[string]stored{}
 	for _, pageSize := range slices.Compact([]int64{4 << 10, int64(os.Getpagesize())}) {
 		head := make([]byte, pageSize)
 		for id := int64(2); id < size/pageSize; id++ {
@@ -375,8 +392,8 @@ func scanLeaves(file io.ReaderAt, size int64) map[string]packets.Packet {
 				continue
 			}
 			for it := range items(whole) {
-				if pk, err := decodeRecord(it.key, it.value); err == nil && pk.Created >= found[string(it.key)].Created {
-					found[string(it.key)] = pk
+				if m, err := readStored(seed, it); err == nil && m.message.Created >= found[m.message.TopicName].message.Created {
+					found[m.message.TopicName] = m
 				}
 			}
 		}

@@ -49,6 +49,11 @@ func recordHash(seed maphash.Seed, pk packets.Packet) uint64 {
 	return maphash.Bytes(seed, packetOf(pk))
 }
 
+// hashStored is the recordHash of a record's message.
+func hashStored(seed maphash.Seed, rec []byte) uint64 {
+	return maphash.Bytes(seed, rec[recordHead:])
+}
+
 func encodeRecord(pk packets.Packet) []byte {
 	body := packetOf(pk)
 	rec := make([]byte, recordHead, recordHead+len(body))

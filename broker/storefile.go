@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -83,16 +84,16 @@ func (f *found) survey(file *os.File, log zerolog.Logger) error {
 		file.Close()
 		return unopened(path, err)
 	}
-	s := surveyFile(file, info.Size())
-	for _, pk := range s.kept {
-		f.kept = append(f.kept, pk)
+	seed := maphash.MakeSeed()
+	s := surveyFile(file, info.Size(), seed)
+	f.kept = make([]packets.Packet, 0, len(s.kept))
+	for _, m := range s.kept {
+		f.kept = append(f.kept, m.message)
 	}
 	if s.damage == nil {
-		f.volume, err = openVolume(file)
+		f.volume, err = openVolume(file, seed)
 		if err == nil {
-			for _, pk := range f.kept {
-				f.volume.remember(pk)
-			}
+			f.volume.remember(s.kept)
 			return nil
 		}
 		if !errors.Is(err, errCorrupt) {

@@ -55,9 +55,9 @@ type entry struct {
 }
 
 // openVolume has bbolt work on a file that surveyFile found sound, or that is
-// empty. It closes the file if it cannot.
-func openVolume(file *os.File) (*volume, error) {
-	v := &volume{path: file.Name(), file: file, seed: maphash.MakeSeed(), known: map[string]entry{}}
+// empty; the seed is for hashes. It closes the file if it cannot.
+func openVolume(file *os.File, seed maphash.Seed) (*volume, error) {
+	v := &volume{path: file.Name(), file: file, seed: seed, known: map[string]entry{}}
 	err := soundly(func() (err error) {
 		v.db, err = bbolt.Open(v.path, 0o600, &bbolt.Options{
 			Timeout:      time.Second, // the lock is ours already
@@ -93,7 +93,7 @@ func newVolume(path string) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := openVolume(file)
+	v, err := openVolume(file, maphash.MakeSeed())
 	if err != nil {
 		_ = os.Remove(path)
 	}
@@ -113,11 +113,12 @@ func soundly(f func() error) (err error) {
 	return f()
 }
 
-// remember notes a message as being on the disk.
-func (v *volume) remember(pk packets.Packet) {
-	e := entry{recordHash(v.seed, pk), len(pk.TopicName) + recordHead + len(packetOf(pk))}
-	v.known[pk.TopicName] = e
-	v.live += int64(e.size)
+// remember notes what is on the disk.
+func (v *volume) remember(found map[string]stored) {
+	for topic, m := range found {
+		v.known[topic] = m.entry
+		v.live += int64(m.entry.size)
+	}
 }
 
 // bring makes the disk agree with what is retained on topics, from the first on:
