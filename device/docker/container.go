@@ -61,7 +61,7 @@ func (c inspected) state() outside.State {
 	s := outside.State{PID: c.State.Pid, Port: c.port(), Since: c.State.StartedAt}
 	switch {
 	case c.State.Restarting:
-		s.Stage, s.Says = outside.Again, "ended and is started again by the engine"+c.reason()
+		s.Stage, s.Says = outside.Again, "ended"+c.reason()+", and is started again by the engine"
 	case c.State.Paused:
 		s.Stage, s.Says = outside.Unwell, "is paused"
 	case c.State.Running && c.State.Health != nil:
