@@ -32,6 +32,7 @@ type gate struct {
 
 	refusals   chan broker.Refusal
 	turnedAway chan joining.Happening
+	store      chan error   // the broker's last word on its store: see store.go
 	missed     atomic.Int64 // refusals that nobody had the time to hear
 	offences   offences     // of run alone
 }
@@ -43,6 +44,7 @@ func newGate(accounts *identity.House, log zerolog.Logger) *gate {
 		accounts: accounts, log: log,
 		notices:  make(chan coordinator.Notice, noticesAtOnce),
 		refusals: make(chan broker.Refusal, noticesAtOnce), turnedAway: make(chan joining.Happening, noticesAtOnce),
+		store: make(chan error, 1),
 	}
 }
 
@@ -115,6 +117,7 @@ func (g *gate) run(ctx context.Context) error {
 			g.offences.untold += int(g.missed.Swap(0))
 			g.expel()
 			g.trouble(&troubled)
+			g.tellStore()
 		case <-ctx.Done():
 			return nil
 		}
@@ -137,12 +140,14 @@ func (g *gate) trouble(before *string) {
 }
 
 // tell hands a notice to the coordinator; when that one does not take any, the
-// log has it.
-func (g *gate) tell(n coordinator.Notice) {
+// log has it, and tell returns false.
+func (g *gate) tell(n coordinator.Notice) bool {
 	select {
 	case g.notices <- n:
+		return true
 	default:
 		g.log.Warn().Str("alert", n.ID).Msg("the coordinator takes no more notices")
+		return false
 	}
 }
 

@@ -41,6 +41,7 @@ type leader struct {
 	broker *broker.Server // nil: the house has its own
 	url    string         // of the broker, with its login
 	https  net.Listener   // nil: no machine can join
+	http   net.Listener   // nil: nothing is answered without TLS
 	house  atomic.Value   // topics.HouseID, once this leader leads it
 	known  chan struct{}  // closed then
 	named  struct {
@@ -80,7 +81,7 @@ func (l *leader) open(ctx context.Context) (err error) {
 	} else if err := l.openBroker(alerts); err != nil {
 		return err
 	}
-	if err := l.openDoor(); err != nil {
+	if err := l.openHTTP(); err != nil {
 		return err
 	}
 	if err := l.openCoordinator(alerts); err != nil {
@@ -95,6 +96,7 @@ func (l *leader) openBroker(alerts map[string]topics.Alert) error {
 		Data: l.data.Path, Rules: l.config.space(),
 		Accounts: l.gate.accounts, Anonymous: l.config.anonymous(), AllowInsecure: l.config.AllowInsecure,
 		Log: l.component("broker"), Refused: l.gate.refused,
+		StoreTrouble: l.gate.storeTrouble,
 	})
 	if err != nil {
 		return &program.Exit{Code: program.CannotRun, Err: err}
@@ -103,8 +105,8 @@ func (l *leader) openBroker(alerts map[string]topics.Alert) error {
 	if aside := l.broker.Recovered(); aside != "" {
 		alerts["store-corrupt"] = topics.Alert{
 			Severity: topics.SeverityWarning,
-			Text:     fmt.Sprintf("the broker's store was unreadable and was moved to %s; the house was rebuilt from what the nodes say", aside),
-			Next:     "look at the disk, then delete that file",
+			Text:     fmt.Sprintf("the broker's store was damaged and was moved to %s; what could be read of it was kept, the rest comes back as the nodes say it", aside),
+			Next:     "see whether the disk is well (dmesg), then delete that file",
 		}
 	}
 	if l.url = addressOf(l.broker.Addrs()); l.url == "" {
@@ -233,6 +235,10 @@ func (l *leader) close() {
 	if l.https != nil {
 		l.https.Close()
 	}
+	if l.http != nil {
+		l.http.Close()
+		os.Remove(l.httpFile())
+	}
 	if l.data != nil {
 		if l.broker != nil {
 			l.broker.Close()
@@ -267,10 +273,7 @@ func (l *leader) run(ctx context.Context) error {
 	rooms.Go(func() error { return l.watchdog.Run(ctx, "leads the house") })
 	rooms.Go(func() error { return l.gate.run(ctx) })
 	rooms.Go(func() error { return l.announce(ctx) })
-	if l.https != nil {
-		rooms.Go(func() error { return l.serveDoor(ctx) })
-		rooms.Go(func() error { l.gate.door.Run(ctx); return nil })
-	}
+	rooms.Go(func() error { return l.serveWeb(ctx) })
 	err := rooms.Wait()
 	lower()
 	return errors.Join(err, <-served)
