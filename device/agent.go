@@ -43,7 +43,10 @@ type Agent struct {
 	cfg    Config
 	work   *worker
 	memory memory
+	past   past
 	began  time.Time
+
+	clockRead time.Time // when the clock was last looked at
 
 	// What the house wants here and what is here.
 	wanted  map[topics.Service]topics.Wanted
@@ -160,7 +163,11 @@ func New(cfg Config) (*Agent, error) {
 	if err := readJSON(a.memoryPath(), &a.memory); err != nil {
 		cfg.Log.Error().Err(err).Msg("what should run here is lost: what runs is kept, and the house will say it again")
 	}
+	if err := readJSON(a.pastPath(), &a.past); err != nil {
+		cfg.Log.Error().Err(err).Msg("what has ended is forgotten: it is run again")
+	}
 	a.recall()
+	a.recallPast()
 	return a, nil
 }
 
@@ -274,6 +281,7 @@ func (a *Agent) act(work context.Context, now time.Time) {
 		a.cfg.Log.Info().Msg("nothing heard of the house: starting what was stored")
 		a.pause = nil
 	}
+	a.clock(now)
 	a.look(work, now)
 	a.retry(work, now)
 	for _, action := range Plan(a.input(now)) {
@@ -290,7 +298,7 @@ func (a *Agent) input(now time.Time) Input {
 		if u.seen != nil { // nothing is done about it
 			continue
 		}
-		have := u.have(a.host())
+		have := a.have(u, now)
 		if u.entry.Outside != "" { // it is given nothing that could have changed
 			have.Rev, have.Endpoints = a.wanted[name].Rev, nil
 		}
@@ -325,6 +333,9 @@ func (a *Agent) nextLook(now time.Time) time.Time {
 	for _, u := range a.units {
 		if !a.ending {
 			sooner(u.next)
+			if due := u.due(now); due.After(now) {
+				sooner(now.Add(due.Sub(now.Round(0))))
+			}
 		}
 		sooner(u.deadline)
 		for _, p := range u.answers {
@@ -356,16 +367,18 @@ func (a *Agent) carryOut(work context.Context, action Action, now time.Time) {
 	case Stop:
 		a.log(u.name).Str("why", action.Why.Text).Msg("stops")
 		u.become(topics.PhaseStopping, now)
-		u.why, u.again, u.deadline = action.Why, false, time.Time{}
+		u.why, u.again, u.anew, u.deadline = action.Why, false, u.again, time.Time{}
 		if u.run != nil {
 			close(u.run.end)
 		}
 	case Start:
-		j := job{name: u.name, start: topics.NewID(10), want: a.wanted[u.name], host: a.host(), restarts: u.restarts}
+		j := job{name: u.name, start: topics.NewID(10), want: a.wanted[u.name], host: a.host(), restarts: u.restarts, due: u.again || u.table != nil}
 		if u.failed {
 			j.restarts++
 		}
 		a.log(u.name).Str("start", j.start).Msg("starts")
+		a.forgetOver(u.name)
+		a.attended(u, now)
 		r := newRun()
 		u.begin(j, r, now)
 		a.running.Go(func() { a.work.start(work, j, r) })

@@ -21,6 +21,7 @@ func (a *Agent) hear(work context.Context, in topics.Inbound) {
 		a.view.looked = time.Time{} // broker or interfaces may be others: look again where this machine is reached
 	case in.Link == topics.LinkSynced:
 		a.link.sid, a.link.synced, a.pause = in.Sid, true, nil
+		a.work.linked.Store(true)
 		if a.link.document != nil || len(a.memory.Document) > 0 {
 			a.offer(work, a.link.document)
 		}
@@ -37,6 +38,7 @@ func (a *Agent) hear(work context.Context, in topics.Inbound) {
 
 func (a *Agent) linkDown() {
 	a.link.up, a.link.synced, a.link.born = false, false, false
+	a.work.linked.Store(false)
 	a.haste(time.Now())
 }
 
@@ -61,7 +63,7 @@ func (a *Agent) message(work context.Context, m topics.Message, now time.Time) {
 		}
 		return
 	}
-	name, node, ok := space.ParseServiceReady(m.Topic)
+	name, node, word, ok := space.ParseServiceWord(m.Topic)
 	if !ok || node != a.cfg.Name {
 		return
 	}
@@ -69,9 +71,11 @@ func (a *Agent) message(work context.Context, m topics.Message, now time.Time) {
 	if u == nil || u.run == nil || u.start != string(bytes.TrimSpace(m.Payload)) {
 		return
 	}
-	select {
-	case u.run.heard <- struct{}{}:
-	default:
+	switch {
+	case word == topics.WordReady && u.entry.Rule.By != topics.ReadyNotify:
+		signal(u.run.heard)
+	case word == topics.WordAlive && u.entry.Live != nil && u.entry.Live.By == topics.ReadyTopic:
+		signal(u.run.beat)
 	}
 }
 

@@ -76,7 +76,7 @@ func (a *Agent) subject(work context.Context, req topics.Request) *unit {
 		a.refuse(work, req, topics.NotWanted, fmt.Sprintf("no document says how to run %s", name), "dominion start "+req.Subject)
 	case !want.Run:
 		a.refuse(work, req, reasonToRest(want).Code, fmt.Sprintf("%s shall not run: %s", name, reasonToRest(want).Text), "dominion start "+req.Subject)
-	case u.phase == topics.PhaseWaiting:
+	case u.phase == topics.PhaseWaiting && u.why.Code != topics.Scheduled:
 		a.refuse(work, req, u.why.Code, fmt.Sprintf("%s %s", name, u.why.Text), u.why.Next)
 	default:
 		return u
@@ -89,7 +89,10 @@ func (a *Agent) subject(work context.Context, req topics.Request) *unit {
 func (a *Agent) restart(work context.Context, u *unit, req topics.Request, now time.Time) {
 	a.promise(work, u, req, now)
 	u.history, u.next, u.missing = History{}, time.Time{}, false
-	if u.phase.Alive() && u.phase != topics.PhaseStopping {
+	switch {
+	case u.phase == topics.PhaseStopping:
+		u.anew = true
+	default:
 		u.again = true
 	}
 }
@@ -98,9 +101,14 @@ func (a *Agent) restart(work context.Context, u *unit, req topics.Request, now t
 func (a *Agent) reset(work context.Context, u *unit, req topics.Request, now time.Time) {
 	u.history, u.next, u.missing = History{}, time.Time{}, false
 	if u.ready {
-		a.reply(work, topics.Reply{ID: req.ID, Status: topics.Done, Result: "runs and is ready", Topic: req.Topic})
+		result := "runs and is ready"
+		if u.phase == topics.PhaseDone {
+			result = "is done"
+		}
+		a.reply(work, topics.Reply{ID: req.ID, Status: topics.Done, Result: result, Topic: req.Topic})
 		return
 	}
+	a.forgetOver(u.name)
 	a.promise(work, u, req, now)
 }
 

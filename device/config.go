@@ -135,6 +135,13 @@ type Manifest struct {
 	EnvFile string
 }
 
+// own is what it says of the service's terms, and its port.
+func (m Manifest) own() topics.Wanted {
+	own := m.Terms
+	own.Port = m.Port
+	return own
+}
+
 // check reports everything that is wrong, each with its remedy.
 func (c Config) check() error {
 	var bad []error

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"dominion/device/notify"
 	"dominion/topics"
 )
 
@@ -65,7 +66,7 @@ func CheckWanted(name topics.Service, want topics.Wanted) error {
 
 func ofContract(key string) bool {
 	switch key {
-	case envBrokerIP, envBrokerPort, envMachine, envPort, envURL, envCA, envBase, envDomain, envService, envStart, envTopic, envStatus:
+	case notify.Variable, envWatchdog, envBrokerIP, envBrokerPort, envMachine, envPort, envURL, envCA, envBase, envDomain, envService, envStart, envTopic, envStatus:
 		return true
 	}
 	return strings.HasPrefix(key, "SERVICE_") && (strings.HasSuffix(key, "_HOST") || strings.HasSuffix(key, "_PORT"))
@@ -80,7 +81,7 @@ func inherited(environ []string) []string {
 		key, _, _ := strings.Cut(assignment, "=")
 		switch {
 		case key == "" || ofContract(key) || key == "MFLAGS" || key == "GNUMAKEFLAGS":
-		case key == "NOTIFY_SOCKET" || key == "STATE_DIRECTORY" || strings.HasPrefix(key, "WATCHDOG_"):
+		case key == "STATE_DIRECTORY" || strings.HasPrefix(key, "WATCHDOG_"):
 		case strings.HasPrefix(key, "MAKE") || strings.HasPrefix(key, "DOMINION_") || strings.HasPrefix(key, "DOMAIN_") || strings.HasPrefix(key, "LISTEN_"):
 		default:
 			kept = append(kept, assignment)

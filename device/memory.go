@@ -3,6 +3,7 @@ package device
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"dominion/topics"
 )
@@ -88,6 +89,10 @@ func (a *Agent) adoptWanted(doc topics.Document, bad map[topics.Service]error, k
 	}
 	for name, want := range a.wanted {
 		u := a.unit(name)
+		a.reckon(u, time.Now())
+		if !want.Run && !waits(reasonToRest(want).Code) {
+			a.forgetOver(name) // when it is wanted again, it runs again
+		}
 		if old, had := before[name]; !had || string(topics.Encode(old)) != string(topics.Encode(want)) {
 			u.term, u.gen = a.term, a.gen
 		}

@@ -97,7 +97,7 @@ func (w *worker) probe(ctx context.Context, service topics.Service, c charge, po
 		close(now)
 		return now
 	}
-	return w.readiness(ctx, prepared{job: job{name: service, host: host}, entry: entry{Service: service, Port: port, Rule: rule}}, newRun())
+	return w.readiness(ctx, prepared{job: job{name: service, host: host}, entry: entry{Service: service, Port: port, Host: host, Rule: rule}}, newRun())
 }
 
 // rulesOutside is a rule as far as it can be followed by what the house did
@@ -279,7 +279,7 @@ func (w *worker) ruleOutside(want topics.Wanted, c charge) topics.Readiness {
 	}
 	timeout := rule.Timeout
 	if rule = rulesOutside(rule); rule.By != "" {
-		return w.rule(&rule, nil)
+		return w.rule(topics.Wanted{Ready: &rule})
 	}
 	rule.Timeout = or(timeout, patienceOutside.Seconds())
 	return rule

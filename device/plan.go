@@ -22,6 +22,11 @@ type Have struct {
 	Endpoints    map[topics.Service]topics.Target
 	Dependencies []topics.Service
 
+	// Over: it ended by itself, as its terms have it. It is not started again
+	// for the same Rev, but by its schedule.
+	Over bool
+	Due  time.Time // when its schedule runs it next; zero: it has none
+
 	Next     time.Time // no start before; zero: at once
 	Deadline time.Time // it must be ready by then, or built; zero: no haste
 	Again    bool      // a person asked for a restart
@@ -145,8 +150,16 @@ func whileAtRest(name topics.Service, want topics.Wanted, in Input) *Action {
 		}
 		return rest(topics.PhaseStopped, why)
 	}
-	if have.Missing || in.Now.Before(have.Next) {
+	switch {
+	case have.Missing || in.Now.Before(have.Next):
 		return nil
+	case have.Again || have.Phase == topics.PhaseBackoff || have.Phase == topics.PhaseCrashloop:
+	case have.Due.IsZero() && have.Over && have.Rev == want.Rev:
+		return nil
+	case in.Now.Before(have.Due) && have.Over:
+		return nil
+	case in.Now.Before(have.Due):
+		return rest(topics.PhaseWaiting, scheduled(have.Due))
 	}
 	if in.Pause != nil {
 		return rest(topics.PhaseWaiting, in.Pause)
@@ -158,6 +171,14 @@ func whileAtRest(name topics.Service, want topics.Wanted, in Input) *Action {
 	}
 	return &Action{Do: Start, Why: &topics.Why{Code: topics.Starting, Text: "starts"}}
 }
+
+// scheduled is why a service waits for its hour.
+func scheduled(due time.Time) *topics.Why {
+	return &topics.Why{Code: topics.Scheduled, Text: "runs next at " + shown(due)}
+}
+
+// shown is a time as the clock on the wall shows it.
+func shown(at time.Time) string { return at.Local().Format("15:04 on Mon 2 Jan") }
 
 // gate is why a dependency keeps a service from starting, nil if it does not.
 // Only one that should run here too is waited for: the coordinator gates the

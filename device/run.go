@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dominion/device/journal"
+	"dominion/device/notify"
 	"dominion/device/process"
 	"dominion/topics"
+	"dominion/topics/terms"
 )
 
 // defaultDelay is how long a service that says nothing of readiness must have
@@ -28,17 +29,19 @@ type job struct {
 	want     topics.Wanted
 	restarts int
 	host     string // where services of this machine are reached
+	due      bool   // it may be started now, though it has a schedule
 }
 
 // run is how Run reaches the goroutine of a start.
 type run struct {
 	end   chan struct{} // closed: stop the service
 	leave chan struct{} // closed: let it run, and look away
-	heard chan struct{} // its START_ID stands on its ready topic
+	heard chan struct{} // it said that it is ready: on its topic, or on its socket
+	beat  chan struct{} // it said that it lives
 }
 
 func newRun() *run {
-	return &run{end: make(chan struct{}), leave: make(chan struct{}), heard: make(chan struct{}, 1)}
+	return &run{end: make(chan struct{}), leave: make(chan struct{}), heard: make(chan struct{}, 1), beat: make(chan struct{}, 1)}
 }
 
 // stage is how far a start came.
@@ -47,8 +50,13 @@ type stage int
 const (
 	building stage = iota
 	started
+	taken // it was taken over from a former agent
 	ready
-	stuck // it cannot be stopped
+	unwell  // it is ready no more, until it answers again
+	failing // it failed its liveness rule, and is being ended
+	leaving // it says that it is about to end
+	status  // what it says of itself
+	stuck   // it cannot be stopped
 	ended
 )
 
@@ -57,12 +65,15 @@ type report struct {
 	stage   stage
 	name    topics.Service
 	start   string
-	entry   entry       // of building and started
-	running instance    // of started
-	note    *topics.Why // of started: something worth telling
+	entry   entry          // of building and started
+	running instance       // of started
+	own     *topics.Wanted // what its service.toml says; nil: nobody has looked
+	text    string         // of status
+	note    *topics.Why    // of started: something worth telling
 	exit    *topics.Exit
 	lines   []string      // the last ones that were printed
-	why     *topics.Why   // of ended: why it could not run; nil: it ran and ended
+	why     *topics.Why   // of unwell, failing and ended: why it could not run; nil: it ran and ended
+	early   bool          // of ended: it has a schedule, and was not due
 	missed  bool          // of ended: it had ended before it could be watched
 	missing bool          // of ended: its directory or Makefile is not there (yet)
 	lived   time.Duration // of ended: since it was started; 0: not known
@@ -79,6 +90,7 @@ type worker struct {
 	shell   shell
 	reports chan<- report
 	probes  sync.WaitGroup // the goroutines that knock on ports
+	linked  atomic.Bool    // what services say by the bus can be heard
 }
 
 // tell hands a report to Run, unless Run has ended.
@@ -120,7 +132,18 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 	default:
 	}
 	p.entry.Step = stepStart
+	if p.entry.Outside == "" {
+		var err error
+		if p.socket, err = w.hear(p.entry); err != nil {
+			done(report{why: &topics.Why{Code: topics.StartFailed, Text: "it cannot be heard: " + err.Error()}})
+			return
+		}
+		p.entry.Mark = markOf(p.fileOf(p.entry.Rule.Path))
+	}
 	running, err := p.runner.start(ctx, p)
+	if err != nil {
+		p.deafen()
+	}
 	if err != nil && p.entry.Outside != "" {
 		done(report{why: cannot(p.entry.Outside, err)})
 		return
@@ -130,7 +153,7 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 		return
 	}
 	p.entry.Identity = running.Identity()
-	w.tell(ctx, report{stage: started, name: j.name, start: j.start, entry: p.entry, running: running, note: p.note})
+	w.tell(ctx, report{stage: started, name: j.name, start: j.start, entry: p.entry, running: running, own: &p.own, note: p.note})
 	w.follow(ctx, r, running, p)
 }
 
@@ -142,8 +165,17 @@ type prepared struct {
 	place    place
 	commands commands
 	out      *os.File
+	socket   *notify.Socket // nil: it is not heard
+	own      topics.Wanted  // what its service.toml says
 	note     *topics.Why
 	began    time.Time // zero: by a former agent
+}
+
+// deafen ends the hearing of a service.
+func (p prepared) deafen() {
+	if p.socket != nil {
+		p.socket.Close()
+	}
 }
 
 // prepare looks at the service's directory and finds its port, its commands
@@ -166,8 +198,20 @@ func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
 	if err != nil {
 		return fail(topics.StartFailed, "", "%v", err)
 	}
+	own := manifest.own()
+	want, err := terms.Merged(j.want, own)
+	if err != nil {
+		return fail(topics.StartFailed, "", "catalogue and service.toml do not fit together: %v", err)
+	}
+	if want.Schedule != "" && !j.due {
+		return prepared{}, &report{early: true, own: &own}
+	}
 	if c, ok := manifest.charge(); ok {
-		return w.prepareOutside(ctx, j, manifest, c)
+		p, failed := w.prepareOutside(ctx, j, manifest, c)
+		if p.own = own; want.Live != nil && asks(*want.Live) {
+			p.entry.Live = want.Live
+		}
+		return p, failed
 	}
 	kind, why := findRunner(dir, manifest)
 	if why != nil {
@@ -177,12 +221,12 @@ func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
 	if err != nil {
 		return fail(topics.StartFailed, "", "%v", err)
 	}
-	port, note, err := w.ports.pick(j.name, or(j.want.Port, manifest.Port))
+	port, note, err := w.ports.pick(j.name, want.Port)
 	if err != nil {
 		return fail(topics.PortTaken, "", "%v", err)
 	}
 	at := place{dir: dir, start: j.start, status: filepath.Join(string(w.ledger), string(j.name)+".status"),
-		env: w.cfg.environment(j.name, j.want, port, secrets)}
+		env: append(w.cfg.environment(j.name, j.want, port, secrets), w.notifyEnv(j.name, want.Live)...)}
 	todo, why := w.commands(ctx, kind, at, manifest)
 	if why != nil {
 		return prepared{}, &report{why: why}
@@ -195,22 +239,25 @@ func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
 	if err != nil {
 		return fail(topics.StartFailed, "", "its output file cannot be written: %v", err)
 	}
-	return prepared{job: j, runner: w.runners[kind], place: at, commands: todo, out: out, note: note, began: time.Now(), entry: entry{
+	return prepared{job: j, runner: w.runners[kind], place: at, commands: todo, out: out, own: own, note: note, began: time.Now(), entry: entry{
 		Service: j.name, Start: j.start, Runner: kind, Step: stepBuild, Port: port, Rev: j.want.Rev, Version: manifest.Version,
-		Dependencies: j.want.Dependencies, Endpoints: j.want.Endpoints, Rule: w.rule(j.want.Ready, manifest.Terms.Ready),
+		Dependencies: j.want.Dependencies, Endpoints: j.want.Endpoints, Rule: w.rule(want), Live: want.Live, Host: j.host,
 		Since: topics.At(time.Now()), Restarts: j.restarts, Offset: offset, Stop: todo.stop, Status: at.status,
 	}}, nil
 }
 
-// rule is when a service is ready: as the catalogue says, else as its own
-// service.toml says, else once it has lived a second.
-func (w *worker) rule(catalogue, own *topics.Readiness) topics.Readiness {
+// rule is when a service is ready: as its terms say, else once it has lived a
+// second. A oneshot is when it is done, and may take its time.
+func (w *worker) rule(want topics.Wanted) topics.Readiness {
 	rule := topics.Readiness{By: topics.ReadyDelay}
 	switch {
-	case catalogue != nil:
-		rule = *catalogue
-	case own != nil:
-		rule = *own
+	case want.Ready != nil:
+		rule = *want.Ready
+	case want.Ends():
+		return topics.Readiness{By: topics.ReadyDone}
+	}
+	if rule.By == topics.ReadyDone {
+		return rule
 	}
 	if rule.By == topics.ReadyDelay && rule.Delay == 0 {
 		rule.Delay = defaultDelay.Seconds()
@@ -236,7 +283,7 @@ func (w *worker) commands(ctx context.Context, kind string, at place, manifest M
 // build runs the build to its end. If it is not ok, the report says how it
 // failed.
 func (w *worker) build(ctx context.Context, r *run, p prepared) (report, bool) {
-	w.tell(ctx, report{stage: building, name: p.name, start: p.start, entry: p.entry})
+	w.tell(ctx, report{stage: building, name: p.name, start: p.start, entry: p.entry, own: &p.own})
 	building, err := p.runner.(commander).launch(ctx, p, p.commands.build)
 	if err != nil {
 		return report{why: &topics.Why{Code: topics.BuildFailed, Text: err.Error()}}, false
@@ -296,10 +343,17 @@ func (w *worker) resume(ctx context.Context, e entry, want topics.Wanted, r *run
 	if e.Status != "" {
 		at.env = append(at.env, w.shell.env(e.Status)...)
 	}
-	w.follow(ctx, r, running, prepared{
+	p := prepared{
 		job: job{name: e.Service, start: e.Start, want: want}, entry: e, place: at,
-		commands: commands{stop: e.Stop},
-	})
+		commands: commands{stop: e.Stop}, own: manifest.own(),
+	}
+	if e.Outside == "" {
+		if p.socket, err = w.hear(e); err != nil {
+			w.cfg.Log.Error().Err(err).Str("service", string(e.Service)).Msg("this service is not heard any more")
+		}
+	}
+	w.tell(ctx, report{stage: taken, name: e.Service, start: e.Start, own: &p.own})
+	w.follow(ctx, r, running, p)
 }
 
 // sweep ends what a former agent left and nobody can watch.
@@ -313,14 +367,16 @@ func (w *worker) sweep(ctx context.Context, e entry) {
 
 // follow watches a running service until it ends or is asked to.
 func (w *worker) follow(ctx context.Context, r *run, running instance, p prepared) {
+	hearing, deaf := context.WithCancel(ctx)
+	defer deaf()
+	f := following{worker: w, p: p, r: r, running: running, words: w.listen(hearing, p), end: r.end}
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var readiness <-chan struct{}
-	if !p.entry.Ready {
-		readiness = w.whenReady(watch, running, p, r)
+	if p.entry.Ready {
+		f.pulses = w.live(watch, p, r)
+	} else {
+		f.ready = w.whenReady(watch, running, p, r)
 	}
-	end := r.end
-	var again <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -331,19 +387,23 @@ func (w *worker) follow(ctx context.Context, r *run, running instance, p prepare
 		case <-running.Done():
 			w.ended(ctx, running, p)
 			return
-		case <-readiness:
-			readiness = nil
-			p.entry.Ready = true
-			if err := w.ledger.put(p.entry); err != nil {
-				w.cfg.Log.Error().Err(err).Str("service", string(p.name)).Msg("the ledger does not know that it is ready")
+		case <-f.ready:
+			f.isReady(ctx)
+			f.pulses = w.live(watch, f.p, r)
+		case now := <-f.pulses:
+			if f.beats(ctx, now) {
+				cancel()
+				f.stop(ctx)
 			}
-			w.tell(ctx, report{stage: ready, name: p.name, start: p.start})
-		case <-end:
-			end, readiness = nil, nil
+		case word := <-f.words:
+			f.hears(ctx, word)
+		case <-f.pause:
+			f.says(ctx)
+		case <-f.end:
 			cancel()
-			again = w.stop(ctx, running, p)
-		case <-again:
-			again = w.stop(ctx, running, p)
+			f.stop(ctx)
+		case <-f.again:
+			f.again = w.stop(ctx, running, p)
 		}
 	}
 }
@@ -409,55 +469,6 @@ func (w *worker) ended(ctx context.Context, running instance, p prepared) {
 		rep.lived = time.Since(p.began)
 	}
 	w.tell(ctx, rep)
-}
-
-// readiness tells once, by its rule, that a service is ready.
-func (w *worker) readiness(ctx context.Context, p prepared, r *run) <-chan struct{} {
-	switch p.entry.Rule.By {
-	case topics.ReadyTopic:
-		return r.heard
-	case topics.ReadyTCP:
-		return w.listening(ctx, p)
-	}
-	done := make(chan struct{}, 1)
-	time.AfterFunc(seconds(p.entry.Rule.Delay), func() { done <- struct{}{} })
-	return done
-}
-
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-// probe is how often a port is tried.
-const probe = 50 * time.Millisecond
-
-// listening tells when the service's port accepts a connection, on loopback
-// or where the service is reached by others.
-func (w *worker) listening(ctx context.Context, p prepared) <-chan struct{} {
-	done := make(chan struct{}, 1)
-	hosts := []string{"127.0.0.1"}
-	if p.host != "" && p.host != hosts[0] {
-		hosts = append(hosts, p.host)
-	}
-	w.probes.Go(func() {
-		t := time.NewTicker(probe)
-		defer t.Stop()
-		dialer := net.Dialer{Timeout: time.Second}
-		for {
-			for _, host := range hosts {
-				conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(p.entry.Port)))
-				if err == nil {
-					conn.Close()
-					done <- struct{}{}
-					return
-				}
-			}
-			select {
-			case <-ctx.Done():
-				return
-			case <-t.C:
-			}
-		}
-	})
-	return done
 }
 
 // ending says in words how something ended.

@@ -109,6 +109,9 @@ type entry struct {
 	Dependencies []topics.Service                 `json:"dependencies,omitempty"`
 	Endpoints    map[topics.Service]topics.Target `json:"endpoints,omitempty"`
 	Rule         topics.Readiness                 `json:"rule"`
+	Live         *topics.Liveness                 `json:"live,omitempty"`
+	Host         string                           `json:"host,omitempty"` // where it was reached when it was started
+	Mark         string                           `json:"mark,omitempty"` // of the file that it is to write, from before
 	Ready        bool                             `json:"ready"`
 	Since        topics.Stamp                     `json:"since,omitempty"`
 	Restarts     int                              `json:"restarts"`

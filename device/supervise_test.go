@@ -179,12 +179,13 @@ func TestEnvironment(t *testing.T) {
 		"DOMINION_IP": "127.0.0.1", "DOMINION_PORT": "1883", "DOMAIN_UUID": "0123456789abcdef", "SERVICE_PORT": strconv.Itoa(s.Port),
 		"DOMINION_URL": "mqtt://127.0.0.1:1883", "DOMINION_BASE": "dominion", "DOMAIN": "attic", "SERVICE": "lamp", "START_ID": s.Start,
 		"SERVICE_TOPIC": "dominion/service/lamp/attic", "SERVICE_web_1_HOST": "10.0.0.7", "SERVICE_web_1_PORT": "8080", "GREETING": "hello", "HOME": "/home/x",
+		"NOTIFY_SOCKET": filepath.Join(h.cfg.DataDir, "runs", "lamp.notify"),
 	} {
 		if got[key] != value {
 			t.Errorf("%s is %q, want %q", key, got[key], value)
 		}
 	}
-	for _, key := range []string{"DOMAIN_PASSWORD_FILE", "SERVICE_old_HOST", "NOTIFY_SOCKET", "WATCHDOG_USEC", "STATE_DIRECTORY"} {
+	for _, key := range []string{"DOMAIN_PASSWORD_FILE", "SERVICE_old_HOST", "WATCHDOG_USEC", "STATE_DIRECTORY"} {
 		if v, ok := got[key]; ok {
 			t.Errorf("%s is inherited: %q", key, v)
 		}

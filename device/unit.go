@@ -26,6 +26,11 @@ type unit struct {
 	running instance // nil until it is started
 	adopted bool     // a former agent started it
 
+	own    topics.Wanted // the terms of its service.toml, once somebody has looked
+	terms  topics.Wanted // the terms that hold
+	table  *Timetable    // of its schedule; nil: it has none
+	status string        // what it says of itself
+
 	version  string
 	restarts int
 	exit     *topics.Exit
@@ -33,6 +38,7 @@ type unit struct {
 	readyAt  time.Time
 	failed   bool      // it ended by itself: the next start is a restart
 	again    bool      // somebody asked for a restart
+	anew     bool      // it is stopped for that
 	seen     *sighting // of one that is only observed; nil: it is the house's
 	missing  bool      // its directory or Makefile is not there
 	next     time.Time // no start before
@@ -54,10 +60,15 @@ func (a *Agent) unit(name topics.Service) *unit {
 }
 
 // have is what Plan is told of a unit.
-func (u *unit) have(host string) Have {
-	h := Have{Phase: u.phase, Ready: u.ready, Why: u.why, Host: host, Next: u.next, Missing: u.missing, Deadline: u.deadline, Again: u.again}
+func (a *Agent) have(u *unit, now time.Time) Have {
+	h := Have{
+		Phase: u.phase, Ready: u.ready, Why: u.why, Host: a.host(), Next: u.next, Missing: u.missing, Deadline: u.deadline, Again: u.again,
+		Due: u.due(now),
+	}
 	if u.phase.Alive() {
 		h.Rev, h.Endpoints, h.Dependencies = u.entry.Rev, u.entry.Endpoints, u.entry.Dependencies
+	} else if o := a.over(u); o != nil {
+		h.Over, h.Rev = true, o.Rev
 	}
 	return h
 }
@@ -72,7 +83,7 @@ func (u *unit) become(phase topics.Phase, now time.Time) {
 func (u *unit) rest(phase topics.Phase, why *topics.Why, now time.Time) {
 	u.become(phase, now)
 	u.ready, u.why, u.next, u.deadline, u.again, u.missing = false, why, time.Time{}, time.Time{}, false, false
-	u.run, u.running = nil, nil
+	u.run, u.running, u.anew, u.status = nil, nil, false, ""
 }
 
 func (u *unit) begin(j job, r *run, now time.Time) {
@@ -97,24 +108,22 @@ func (u *unit) adopt(e entry, r *run, now time.Time) {
 		return
 	}
 	u.phase = topics.PhaseStarting
+	if e.Rule.By == topics.ReadyDone {
+		u.phase = topics.PhaseRunning
+	}
 	u.why = waitsFor(e)
 	if e.Rule.By != topics.ReadyTopic { // the time of those begins with the link
-		u.deadline = now.Add(seconds(e.Rule.Timeout))
+		u.deadline = deadline(e.Rule, now)
 	}
 }
 
-// waitsFor says what a started service lacks to be ready.
-func waitsFor(e entry) *topics.Why {
-	why := topics.Why{Code: topics.Starting, Text: "is not ready yet"}
-	switch e.Rule.By {
-	case topics.ReadyTCP:
-		why.Text = fmt.Sprintf("is ready once its port %d accepts a connection", e.Port)
-	case topics.ReadyTopic:
-		why.Text = "is ready once it publishes its START_ID on SERVICE_TOPIC/ready"
-	case topics.ReadyDelay:
-		why.Text = fmt.Sprintf("is ready once it has lived for %v", seconds(e.Rule.Delay))
+// deadline is until when a service must be ready that was started now; zero:
+// it has all the time.
+func deadline(rule topics.Readiness, now time.Time) time.Time {
+	if rule.Timeout == 0 {
+		return time.Time{}
 	}
-	return &why
+	return now.Add(seconds(rule.Timeout))
 }
 
 // fold takes in what happened to a start.
@@ -124,6 +133,9 @@ func (a *Agent) fold(work context.Context, rep report) {
 		return
 	}
 	now := time.Now()
+	if rep.own != nil {
+		a.learn(u, *rep.own, now)
+	}
 	switch rep.stage {
 	case building:
 		if u.phase != topics.PhaseStopping {
@@ -133,7 +145,7 @@ func (a *Agent) fold(work context.Context, rep report) {
 		}
 		u.version = rep.entry.Version
 	case started:
-		a.foldStarted(u, rep, now)
+		a.foldStarted(work, u, rep, now)
 	case ready:
 		if u.phase == topics.PhaseStopping {
 			return
@@ -142,6 +154,18 @@ func (a *Agent) fold(work context.Context, rep report) {
 		u.ready, u.why, u.deadline, u.readyAt = true, nil, time.Time{}, now
 		a.log(u.name).Int("pid", u.entry.PID).Int("port", u.entry.Port).Msg("ready")
 		a.answer(work, u, topics.Done, nil)
+	case unwell:
+		a.foldUnwell(u, rep.why, now)
+	case leaving:
+		a.foldUnwell(u, &topics.Why{Code: topics.NotReady, Text: "says that it is about to end"}, now)
+	case failing:
+		if u.phase != topics.PhaseStopping {
+			a.foldUnwell(u, rep.why, now)
+			u.become(topics.PhaseStopping, now)
+			u.again, u.deadline = false, time.Time{}
+		}
+	case status:
+		u.status = rep.text
 	case stuck:
 		u.why = rep.why
 		a.cfg.Log.Error().Str("service", string(u.name)).Str("why", rep.why.Text).Msg("cannot be stopped, is tried again")
@@ -150,7 +174,19 @@ func (a *Agent) fold(work context.Context, rep report) {
 	}
 }
 
-func (a *Agent) foldStarted(u *unit, rep report, now time.Time) {
+// foldUnwell takes in that a service which runs is not ready any more.
+func (a *Agent) foldUnwell(u *unit, why *topics.Why, now time.Time) {
+	if u.phase != topics.PhaseRunning {
+		return
+	}
+	if u.ready {
+		u.history = a.cfg.Timing.Backoff.Ready(u.history, now.Sub(u.readyAt))
+		a.cfg.Log.Warn().Str("service", string(u.name)).Str("why", why.Text).Msg("is not ready any more")
+	}
+	u.ready, u.why = false, why
+}
+
+func (a *Agent) foldStarted(work context.Context, u *unit, rep report, now time.Time) {
 	u.entry, u.running, u.version = rep.entry, rep.running, rep.entry.Version
 	if rep.note != nil {
 		a.cfg.Log.Warn().Str("service", string(u.name)).Msg(rep.note.Text)
@@ -163,11 +199,15 @@ func (a *Agent) foldStarted(u *unit, rep report, now time.Time) {
 	if rep.note != nil {
 		u.why = rep.note
 	}
+	if rep.entry.Rule.By == topics.ReadyDone {
+		u.become(topics.PhaseRunning, now)
+		a.answer(work, u, topics.Done, nil)
+	}
 	if rep.entry.Rule.By == topics.ReadyTopic && !a.link.synced {
 		u.deadline = time.Time{} // nobody could hear it: the time begins with the link
 		return
 	}
-	u.deadline = now.Add(seconds(rep.entry.Rule.Timeout))
+	u.deadline = deadline(rep.entry.Rule, now)
 }
 
 // haste begins or ends the time that services have which say by the bus that
@@ -187,21 +227,29 @@ func (a *Agent) haste(now time.Time) {
 // foldEnded takes in that nothing is left of a run.
 func (a *Agent) foldEnded(work context.Context, u *unit, rep report, now time.Time) {
 	reason := u.why
-	late := u.phase == topics.PhaseStopping && (reason.Code == topics.StartTimeout || reason.Code == topics.BuildFailed)
-	asked := u.phase == topics.PhaseStopping && !late || u.again
+	forced := u.phase == topics.PhaseStopping && isFailure(reason.Code)
+	asked := u.phase == topics.PhaseStopping && !forced || u.again
+	anew := u.anew || u.again
 	if u.ready {
 		u.history = a.cfg.Timing.Backoff.Ready(u.history, now.Sub(u.readyAt))
 	}
 	if rep.exit != nil {
 		u.exit = rep.exit
 	}
+	if !rep.early {
+		a.attended(u, now)
+	}
 	switch {
 	case asked:
 		u.rest(topics.PhaseStopped, reason, now)
+		u.again = anew
 		a.log(u.name).Msg("stopped")
 		if !a.wanted[u.name].Run {
 			a.answer(work, u, topics.Failed, reason)
 		}
+	case rep.early:
+		u.rest(topics.PhaseWaiting, scheduled(u.due(now)), now)
+		return
 	case rep.missed:
 		u.rest(topics.PhaseStopped, &topics.Why{Code: topics.Exited, Text: "ended again at once"}, now)
 	case rep.missing:
@@ -209,14 +257,8 @@ func (a *Agent) foldEnded(work context.Context, u *unit, rep report, now time.Ti
 		u.missing = true
 		a.cfg.Log.Warn().Str("service", string(u.name)).Msg(rep.why.Text)
 	default:
-		why := rep.why
-		switch {
-		case late:
-			why = &topics.Why{Code: reason.Code, Text: a.lateness(u, reason) + quoted(rep.lines), Next: a.work.tailOf(u.name)}
-		case why == nil:
-			why = &topics.Why{Code: topics.Exited, Text: ending(rep.exit) + after(rep.lived) + quoted(rep.lines), Next: a.work.tailOf(u.name)}
-		}
-		a.failure(u, why, now)
+		clean := !forced && rep.exit != nil && rep.exit.Code == 0 && (rep.why == nil || rep.why.Code == topics.Exited)
+		a.conclude(u, AfterEnd(u.terms, clean), a.whyEnded(u, reason, rep, forced), now)
 	}
 	if !asked || rep.exit != nil {
 		a.tellExit(work, u, rep)
@@ -226,17 +268,64 @@ func (a *Agent) foldEnded(work context.Context, u *unit, rep report, now time.Ti
 	}
 }
 
+// isFailure tells whether a service that is stopped for that reason has
+// failed: nobody wants it to rest.
+func isFailure(code string) bool {
+	return code == topics.StartTimeout || code == topics.BuildFailed || code == topics.NotLive
+}
+
+// whyEnded says how a service ended, with what it printed last.
+func (a *Agent) whyEnded(u *unit, reason *topics.Why, rep report, forced bool) *topics.Why {
+	switch {
+	case forced && reason.Code == topics.NotLive:
+		return &topics.Why{Code: reason.Code, Text: reason.Text + quoted(rep.lines), Next: a.work.tailOf(u.name)}
+	case forced:
+		return &topics.Why{Code: reason.Code, Text: a.lateness(u, reason) + quoted(rep.lines), Next: a.work.tailOf(u.name)}
+	case rep.why == nil:
+		return &topics.Why{Code: topics.Exited, Text: ending(rep.exit) + after(rep.lived) + quoted(rep.lines), Next: a.work.tailOf(u.name)}
+	}
+	return rep.why
+}
+
+// conclude gives a service that ended by itself what its terms have for it.
+func (a *Agent) conclude(u *unit, outcome Outcome, why *topics.Why, now time.Time) {
+	if outcome == Retried {
+		a.failure(u, why, now)
+		return
+	}
+	if outcome == Complete {
+		a.isOver(u, topics.PhaseDone, true, nil, now)
+		a.log(u.name).Msg("done")
+		return
+	}
+	said := &topics.Why{Code: why.Code, Next: "dominion restart " + string(u.name),
+		Text: fmt.Sprintf("%s; it is not started again (restart = %q)", strings.TrimSuffix(why.Text, "."), u.terms.RestartPolicy())}
+	if due := u.due(now); !due.IsZero() {
+		said.Text = fmt.Sprintf("%s; it runs next at %s", strings.TrimSuffix(why.Text, "."), shown(due))
+	}
+	if outcome == Ended {
+		a.isOver(u, topics.PhaseDone, false, said, now)
+		a.log(u.name).Str("why", why.Text).Msg("ended")
+		return
+	}
+	a.isOver(u, topics.PhaseStopped, false, said, now)
+	a.cfg.Log.Warn().Str("service", string(u.name)).Str("why", why.Text).Msg("failed, and is not started again")
+}
+
 // lateness says what a service was not in time.
 func (a *Agent) lateness(u *unit, reason *topics.Why) string {
 	if reason.Code == topics.BuildFailed {
 		return fmt.Sprintf("was not built within %v", a.cfg.Timing.Build)
+	}
+	if u.entry.Rule.By == topics.ReadyDone {
+		return fmt.Sprintf("was not done within %v", seconds(u.entry.Rule.Timeout))
 	}
 	return fmt.Sprintf("was not ready within %v (it %s)", seconds(u.entry.Rule.Timeout), waitsFor(u.entry).Text)
 }
 
 // failure sends a unit into its backoff.
 func (a *Agent) failure(u *unit, why *topics.Why, now time.Time) {
-	history, wait := a.cfg.Timing.Backoff.Failed(u.history, now, chance())
+	history, wait := a.cfg.Timing.Backoff.of(u.terms.Restart).Failed(u.history, now, chance())
 	phase := topics.PhaseBackoff
 	text := strings.TrimSuffix(why.Text, ".") + fmt.Sprintf("; next try in %v", wait.Round(100*time.Millisecond))
 	said := &topics.Why{Code: why.Code, Text: text, Next: why.Next}
@@ -266,6 +355,7 @@ func (a *Agent) state(u *unit) topics.ServiceState {
 		Sid: a.link.sid, Service: u.name, Phase: u.phase, Ready: u.ready, Version: u.version, Since: topics.At(u.since),
 		Restarts: u.restarts, Exit: u.exit, Why: u.why, Term: u.term, Gen: u.gen,
 	}
+	s.Status = u.status
 	if u.seen != nil {
 		a.showObserved(&s, u)
 		return s
@@ -276,6 +366,9 @@ func (a *Agent) state(u *unit) topics.ServiceState {
 	if u.phase.Alive() {
 		s.Runner = u.entry.Runner
 		s.Rev, s.Start, s.PID, s.Port, s.Host = u.entry.Rev, u.start, u.entry.PID, u.entry.Port, a.host()
+	}
+	if due := u.due(time.Now()); !due.IsZero() && a.wanted[u.name].Run {
+		s.NextRun = topics.At(due)
 	}
 	if s.Why == nil {
 		_, kept := a.memory.Kept[u.name]
@@ -332,6 +425,7 @@ func (a *Agent) drop(work context.Context, u *unit) {
 		}
 	}
 	delete(a.units, u.name)
+	a.forgetOver(u.name)
 	if err := a.remember(); err != nil {
 		a.cfg.Log.Error().Err(err).Msg("what should run here cannot be stored")
 	}

@@ -200,20 +200,30 @@ func (s Space) ServiceTopic(v Service, n Node) string {
 	return s.base() + "/" + serviceLevel + "/" + string(v) + "/" + string(n)
 }
 
-// ServiceReady is where an instance says, retained, the START_ID it is ready for.
-func (s Space) ServiceReady(v Service, n Node) string { return s.ServiceTopic(v, n) + "/ready" }
+// What an instance says of itself below its ServiceTopic: its START_ID.
+const (
+	WordReady = "ready" // retained: it is ready
+	WordAlive = "alive" // it lives
+)
 
-// ParseServiceReady is the inverse of ServiceReady.
-func (s Space) ParseServiceReady(topic string) (Service, Node, bool) {
+// ServiceReady is where an instance says, retained, the START_ID it is ready for.
+func (s Space) ServiceReady(v Service, n Node) string { return s.ServiceTopic(v, n) + "/" + WordReady }
+
+// ServiceAlive is where an instance says, now and then, that it lives, with
+// its START_ID.
+func (s Space) ServiceAlive(v Service, n Node) string { return s.ServiceTopic(v, n) + "/" + WordAlive }
+
+// ParseServiceWord is the inverse of both.
+func (s Space) ParseServiceWord(topic string) (v Service, n Node, word string, ok bool) {
 	rest, ok := strings.CutPrefix(topic, s.base()+"/"+serviceLevel+"/")
 	if !ok {
-		return "", "", false
+		return "", "", "", false
 	}
 	levels := strings.Split(rest, "/")
-	if len(levels) != 3 || levels[2] != "ready" || CheckName(levels[0]) != nil || CheckName(levels[1]) != nil {
-		return "", "", false
+	if len(levels) != 3 || levels[2] != WordReady && levels[2] != WordAlive || CheckName(levels[0]) != nil || CheckName(levels[1]) != nil {
+		return "", "", "", false
 	}
-	return Service(levels[0]), Node(levels[1]), true
+	return Service(levels[0]), Node(levels[1]), levels[2], true
 }
 
 // HABirth is the topic on which Home Assistant says online and offline.
@@ -260,7 +270,13 @@ func (s Space) NodeFilters(n Node) []string {
 // ReadyFilter is the subscription to the readiness of a domain's own services;
 // of all domains' for "+".
 func (s Space) ReadyFilter(n Node) string {
-	return s.base() + "/" + serviceLevel + "/+/" + string(n) + "/ready"
+	return s.base() + "/" + serviceLevel + "/+/" + string(n) + "/" + WordReady
+}
+
+// AliveFilter is the subscription to what a domain's own services say of
+// being alive.
+func (s Space) AliveFilter(n Node) string {
+	return s.base() + "/" + serviceLevel + "/+/" + string(n) + "/" + WordAlive
 }
 
 // HADevices is the subscription to the discovery topics of all devices.

@@ -84,7 +84,7 @@ func newAgent(c Config, link Link, data *program.Data, log zerolog.Logger) (*Age
 	}
 	bus, err := client.New(client.Options{
 		Space: space, Node: c.Name, ID: data.ID,
-		Filters: append(space.NodeFilters(c.Name), space.ReadyFilter(c.Name)),
+		Filters: append(space.NodeFilters(c.Name), space.ReadyFilter(c.Name), space.AliveFilter(c.Name)),
 		Broker:  link.Broker, Dial: link.Dial, Log: log.With().Str("component", "bus").Logger(),
 	})
 	if err != nil {
