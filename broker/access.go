@@ -21,7 +21,7 @@ func (s *Server) admit(cl *mqtt.Client, pk packets.Packet) error {
 	}
 	c.client = cl
 	cl.ID = strings.Clone(cl.ID)
-	clampKeepAlive(cl, s.opt.MaxKeepAlive)
+	clampKeepAlive(c, cl, s.opt.MaxKeepAlive)
 	s.boundExpiry(c, cl)
 	c.flow.takeOver(cl)
 	if len(cl.ID) > longestClientID {
@@ -63,13 +63,16 @@ func (s *Server) turnAway(cl *mqtt.Client, code packets.Code) error {
 
 // connackCode mends what mochi answers by itself to a CONNECT that it finds
 // wrong. To a version of MQTT that there is not: 1 (3.1.2-2). To a client of MQTT
-// 3.1.1 never what that does not know: it is hung up on (3.1.4-1).
-func connackCode(c *conn, pk packets.Packet) byte {
+// 3.1.1 without an id that wants a session to be kept: 2 (3.1.3-8). To others of
+// its kind never what that does not know: they are hung up on (3.1.4-1).
+func connackCode(c *conn, cl *mqtt.Client, pk packets.Packet) byte {
 	const known = 5 // the highest of MQTT 3.1.1
-	switch v := pk.ProtocolVersion; {
+	switch v, p := pk.ProtocolVersion, cl.Properties; {
 	case v == 5 || pk.ReasonCode <= known:
 	case v != 4:
 		return packets.Err3UnsupportedProtocolVersion.Code
+	case p.Props.AssignedClientID != "" && !p.Clean && pk.ReasonCode == packets.ErrUnspecifiedError.Code:
+		return packets.Err3ClientIdentifierNotValid.Code
 	default:
 		_ = c.Close()
 	}
@@ -136,6 +139,7 @@ func (s *Server) published(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 	if c == nil { // the broker itself
 		return pk, nil
 	}
+	c.arrivals.restore(&pk)
 	emptying := pk.FixedHeader.Retain && len(pk.Payload) == 0
 	v := s.verdict(c, pk.TopicName, emptying)
 	if v.refusal != "" {
@@ -173,7 +177,8 @@ func (s *Server) ignore(c *conn, pk packets.Packet, v *verdict, why string) (pac
 		s.log.Warn().Str("client", c.client.ID).Str("topic", shorten(topic)).Str("why", why).Msg("message refused: acknowledged and ignored")
 	}
 	s.refused(c, Publishing, topic, why)
-	return pk, packets.CodeSuccessIgnore
+	pk.Ignore = true
+	return pk, nil
 }
 
 func (s *Server) verdict(c *conn, topic string, emptying bool) *verdict {
@@ -213,6 +218,10 @@ func (s *Server) received(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	case c == nil:
 	case pk.FixedHeader.Type == packets.Connect:
 		pk = allowEmpty(c, pk)
+	case pk.FixedHeader.Type == packets.Publish:
+		pk = s.arrived(&c.arrivals, cl, pk)
+	case pk.FixedHeader.Type == packets.Pubrel:
+		pk = c.arrivals.released(pk)
 	case pk.FixedHeader.Type == packets.Disconnect:
 		s.changeExpiry(cl, &pk)
 		if c.inspection.reason != 0 { // the will is sent (3.14.4-3)
@@ -235,13 +244,18 @@ func (s *Server) processed(cl *mqtt.Client, pk packets.Packet) {
 	switch pk.FixedHeader.Type {
 	case packets.Subscribe:
 		s.startReplay(c)
+	case packets.Publish:
+		s.arrivalSettled(&c.arrivals, cl)
 	case packets.Puback, packets.Pubcomp:
 		c.flow.free(pk.PacketID)
+		c.resumption.forget(pk.PacketID)
 		c.replay.acknowledged(pk.PacketID)
 	case packets.Pubrec:
 		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code { // the end of it
 			c.flow.free(pk.PacketID)
+			c.resumption.forget(pk.PacketID)
 		}
+		s.admitArrivals(cl, true) // mochi took it for one
 	}
 }
 
@@ -254,12 +268,22 @@ func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
 		tellExpiry(c, &pk)
-		if pk.ReasonCode = connackCode(c, pk); pk.ReasonCode == packets.CodeSuccess.Code {
+		if pk.ReasonCode = connackCode(c, cl, pk); pk.ReasonCode == packets.CodeSuccess.Code {
+			c.inherit(cl, pk.SessionPresent)
 			c.known()
 		}
 	case packets.Suback:
 		pk.PacketID = c.subscribe
+	case packets.Puback, packets.Pubrec:
+		c.arrivals.acknowledge(&pk)
+	case packets.Pubrel:
+		pk = c.resumption.await(c, pk)
+	case packets.Pingresp:
+		pk = c.arrivals.answered(pk)
 	case packets.Publish:
+		if pk = c.resumption.await(c, pk); c.resumption.muted.Load() {
+			return pk
+		}
 		c.fence(cl, pk)
 		if pk.TopicName == lastTopic {
 			c.part()
@@ -269,6 +293,7 @@ func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 			// Before the session is settled, its own goroutine sends again
 			// what was in flight: nobody reads acknowledgements then.
 			c.flow.take(pk.PacketID, c.settled.Load(), c.closed)
+			c.resumption.written(pk.PacketID)
 		}
 	}
 	return pk

@@ -46,10 +46,11 @@ func bounds(o Options, log *slog.Logger) *mqtt.Options {
 // hung client is connected for ever, and mochi's deadline, one and a half times
 // the keep-alive in 16 bits, overflows above 43,690 s. Clients of MQTT 5 are
 // told; to others a server may hang up whenever it thinks them dead.
-func clampKeepAlive(cl *mqtt.Client, longest time.Duration) {
+func clampKeepAlive(c *conn, cl *mqtt.Client, longest time.Duration) {
 	seconds := uint16(min(longest/time.Second, 43_690))
 	if k := cl.State.Keepalive; k == 0 || k > seconds {
 		cl.State.Keepalive = seconds
 		cl.State.ServerKeepalive = true
 	}
+	c.silence = time.Duration(cl.State.Keepalive) * time.Second * 3 / 2
 }

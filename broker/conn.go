@@ -34,17 +34,20 @@ type conn struct {
 	closed    chan struct{} // closed with the connection
 	ended     chan struct{} // closed when nothing of the session runs any more, its will included
 
-	replay   replay
-	flow     flow
-	backlog  backlog
-	settled  atomic.Bool                     // CONNACK and what was in flight before are sent
-	refusing atomic.Pointer[map[string]bool] // filters of the SUBSCRIBE being processed that are refused
-	tooSlow  atomic.Bool                     // it was said that the client is too slow
-	wrote    atomic.Int64                    // when something was last written: nanoseconds of the clock
-	parting  atomic.Bool                     // nothing more is written: see part
+	replay     replay
+	resumption resumption
+	flow       flow
+	backlog    backlog
+	settled    atomic.Bool                     // CONNACK and what was in flight before are sent
+	refusing   atomic.Pointer[map[string]bool] // filters of the SUBSCRIBE being processed that are refused
+	tooSlow    atomic.Bool                     // it was said that the client is too slow
+	wrote      atomic.Int64                    // when something was last written: nanoseconds of the clock
+	parting    atomic.Bool                     // nothing more is written: see part
 
 	// What follows belongs to the connection's own goroutine.
-	ahead      []byte // read already, for mochi to read again
+	ahead      []byte        // read already, for mochi to read again
+	silence    time.Duration // how long it may say nothing
+	arrivals   arrivals
 	inspection inspection
 	client     *mqtt.Client // once CONNECT was read
 	claimed    string       // the name it logs in with
@@ -69,6 +72,7 @@ func newConn(c net.Conn, listener string, o Options) *conn {
 		closed:       make(chan struct{}),
 		ended:        make(chan struct{}),
 		inspection:   inspection{most: o.MaxPacket},
+		resumption:   resumption{done: make(chan struct{})},
 	}
 	// mochi sets the next deadline for reading when CONNECT is read. That for
 	// writing is for the TLS handshake.
@@ -82,8 +86,14 @@ func connOf(cl *mqtt.Client) *conn {
 	return c
 }
 
-// SetDeadline is what mochi calls for the keep-alive: only reading waits that long.
-func (c *conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+// SetDeadline is what mochi calls for the keep-alive: only reading waits that
+// long. mochi rounds: a keep-alive of 1 s would end after just that.
+func (c *conn) SetDeadline(t time.Time) error {
+	if c.silence > 0 {
+		t = time.Now().Add(c.silence)
+	}
+	return c.SetReadDeadline(t)
+}
 
 // Read begins with what was read to look at it, and passes on what is as it
 // should be: malformed.go.
@@ -107,7 +117,7 @@ func (c *conn) Read(b []byte) (int, error) {
 // gone, what it said last (DISCONNECT, perhaps) is still to be read: the reader
 // is given the time for that.
 func (c *conn) Write(b []byte) (int, error) {
-	if c.parting.Load() {
+	if c.parting.Load() || c.resumption.mute() {
 		return len(b), nil
 	}
 	c.wrote.Store(time.Now().UnixNano())

@@ -23,7 +23,7 @@ func (h *hooks) Provides(b byte) bool {
 	return slices.Contains([]byte{
 		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed,
-		mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnQosPublish, mqtt.OnWill,
+		mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnQosPublish, mqtt.OnQosDropped, mqtt.OnWill,
 		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe,
 		mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
 	}, b)
@@ -43,6 +43,7 @@ func (h *hooks) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		h.s.count.connected(atomic.LoadInt64(&h.s.mqtt.Info.ClientsConnected))
 		h.s.takeover.pass(c)
 		c.settled.Store(true)
+		h.s.resume(c)
 	}
 }
 
@@ -105,6 +106,10 @@ func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packe
 
 // OnQosPublish tells of a message that the client is to acknowledge: backlog.go.
 func (h *hooks) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) { h.s.waits(cl, pk) }
+
+// OnQosDropped tells of one that is not waited for any more, as when the session
+// is taken over: resume.go.
+func (h *hooks) OnQosDropped(cl *mqtt.Client, pk packets.Packet) { h.s.orphaned(cl, pk) }
 
 // OnPublishDropped tells that a client's queue is full: slow.go.
 func (h *hooks) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) { h.s.dropped(cl, pk) }

@@ -64,6 +64,8 @@ func (s *Server) awaitTurn(c *conn, cl *mqtt.Client) (refusal packets.Code, ok b
 			s.forget(older) // the name is free, but not what was subscribed to under another login
 		case s.sessionOf(older, old).over(time.Now()):
 			s.forget(older) // it would be in the next second
+		default:
+			c.succeed(old)
 		}
 		return packets.CodeSuccess, true
 	case <-patience.C:

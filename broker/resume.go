@@ -1,0 +1,221 @@
+package broker
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// resumption is what a client that comes back to its session is sent first.
+// mochi sends what is in flight in no order, all of it as if it had been sent
+// before, and while newer messages already go out. Here it is sent in the order
+// of the first time (MQTT 3.1.1, 4.6.0-1), with DUP if it was sent (3.3.1-3),
+// and newer messages wait.
+type resumption struct {
+	predecessor *conn         // whose session it is, between its turn and CONNACK
+	heir        *conn         // who takes this one's session over; guarded by mu
+	muted       atomic.Bool   // the next write is one of mochi's, and not to be
+	caughtUp    atomic.Bool   // newer messages may go out
+	done        chan struct{} // closed with it
+
+	kept bool // the session outlives the connection; set before the first message
+
+	mu        sync.Mutex       // guards all below
+	inherited []packets.Packet // in flight when the session was taken over, to be sent in this order
+	place     map[uint16]int   // of those of them that are not acknowledged, in that order
+	sent      packetIDs        // in flight, and written to some connection
+}
+
+// resumeOrigin is the origin of what is sent again; see replayOrigin.
+const resumeOrigin = "\x00resume"
+
+// succeed is called in the turn of the client's id, when the older connection
+// has ended. (From then on mochi tells in orphaned what it had in flight.)
+func (c *conn) succeed(old *conn) {
+	c.resumption.predecessor = old
+	old.resumption.mu.Lock()
+	defer old.resumption.mu.Unlock()
+	old.resumption.heir = c
+}
+
+// orphaned is called for each message that mochi takes out of what is in flight
+// to a client, the session of which somebody else takes over.
+func (s *Server) orphaned(cl *mqtt.Client, pk packets.Packet) {
+	c := connOf(cl)
+	if c == nil || expired(pk, time.Now()) {
+		return
+	}
+	r := &c.resumption
+	r.mu.Lock()
+	heir := r.heir
+	r.mu.Unlock()
+	if heir == nil || pk.PacketID == 0 { // see arrivals
+		return
+	}
+	heir.resumption.mu.Lock()
+	defer heir.resumption.mu.Unlock()
+	heir.resumption.inherited = append(heir.resumption.inherited, pk)
+}
+
+// inherit is called when CONNACK is about to be written: what the older
+// connections knew of the session is known from here on.
+func (c *conn) inherit(cl *mqtt.Client, present bool) {
+	r := &c.resumption
+	r.kept = !expires(cl)
+	old := r.predecessor
+	if old == nil || !present {
+		r.predecessor, r.inherited = nil, nil
+		return
+	}
+	c.arrivals.unreleased = old.arrivals.unreleased
+	next, _ := old.client.NextPacketID()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old.resumption.mu.Lock()
+	defer old.resumption.mu.Unlock()
+	r.sent = old.resumption.sent
+	order(r.inherited, old.resumption.place, uint16(next))
+	r.place = map[uint16]int{}
+	for i := range r.inherited {
+		adopt(cl, &r.inherited[i])
+		r.place[r.inherited[i].PacketID] = i
+	}
+}
+
+// order sorts what was in flight on a connection as it was sent, or would have
+// been: first what that inherited, in its order, then the others by id. Ids are
+// given one after another; next is the one after the last.
+func order(all []packets.Packet, place map[uint16]int, next uint16) {
+	slices.SortFunc(all, func(a, b packets.Packet) int {
+		i, older := place[a.PacketID]
+		j, olderToo := place[b.PacketID]
+		switch {
+		case older && olderToo:
+			return i - j
+		case older:
+			return -1
+		case olderToo:
+			return 1
+		}
+		return int(a.PacketID-next) - int(b.PacketID-next) // in 16 bits
+	})
+}
+
+// adopt makes sure that a message is in flight to the client. One that was
+// published while the session was handed over is in flight to the older
+// connection alone, and gets a new id here: it was never sent.
+func adopt(cl *mqtt.Client, pk *packets.Packet) {
+	if now, ok := cl.State.Inflight.Get(pk.PacketID); ok && same(now, *pk) {
+		return
+	}
+	id, err := cl.NextPacketID()
+	if err != nil {
+		return // all 65,535 are taken
+	}
+	pk.PacketID = uint16(id)
+	cl.State.Inflight.Set(*pk)
+}
+
+// same tells whether two packets are the same step of the same delivery.
+func same(a, b packets.Packet) bool {
+	if a.FixedHeader.Type != b.FixedHeader.Type || a.TopicName != b.TopicName || len(a.Payload) != len(b.Payload) {
+		return false
+	}
+	return len(a.Payload) == 0 || &a.Payload[0] == &b.Payload[0]
+}
+
+// resume is called after CONNACK, when acknowledgements are about to be read.
+func (s *Server) resume(c *conn) {
+	r := &c.resumption
+	old := r.predecessor
+	r.predecessor = nil
+	if old == nil {
+		r.catchUp()
+		return
+	}
+	c.replay.workers.Go(func() {
+		defer r.catchUp()
+		s.contain(c, "resuming a session", func() {
+			for _, pk := range r.inherited {
+				s.sendAgain(c, pk)
+			}
+			// Who was late to find out that there is another connection.
+			for _, pk := range old.client.State.Inflight.GetAll(false) {
+				if pk.PacketID != 0 && old.client.State.Inflight.Delete(pk.PacketID) {
+					adopt(c.client, &pk)
+					s.sendAgain(c, pk)
+				}
+			}
+			r.inherited = nil
+		})
+	})
+}
+
+func (r *resumption) catchUp() {
+	r.caughtUp.Store(true)
+	close(r.done)
+}
+
+// sendAgain sends what is still not acknowledged.
+func (s *Server) sendAgain(c *conn, pk packets.Packet) {
+	cl, r := c.client, &c.resumption
+	if now, ok := cl.State.Inflight.Get(pk.PacketID); !ok || !same(now, pk) || c.over() {
+		return
+	}
+	pk.Origin = resumeOrigin
+	if pk.FixedHeader.Type == packets.Publish {
+		r.mu.Lock()
+		pk.FixedHeader.Dup = r.sent.has(pk.PacketID)
+		r.mu.Unlock()
+	}
+	if err := cl.WritePacket(pk); errors.Is(err, packets.ErrPacketTooLarge) { // MQTT 5, 3.1.2-25: it counts as delivered
+		cl.State.Inflight.Delete(pk.PacketID)
+		r.forget(pk.PacketID)
+	}
+}
+
+// await holds a message back until the client has been sent what comes before
+// it, or makes that a write of mochi's reaches nobody.
+func (r *resumption) await(c *conn, pk packets.Packet) packets.Packet {
+	switch {
+	case r.caughtUp.Load() || pk.Origin == resumeOrigin:
+	case !c.settled.Load() && (pk.FixedHeader.Dup || pk.FixedHeader.Type == packets.Pubrel):
+		r.muted.Store(true)
+		pk.Payload, pk.Mods.MaxSize = nil, 0 // it is never too large
+	case pk.FixedHeader.Type == packets.Publish:
+		select {
+		case <-r.done:
+		case <-c.closed:
+		}
+	}
+	return pk
+}
+
+// mute tells whether a write is not to be.
+func (r *resumption) mute() bool { return r.muted.Load() && r.muted.Swap(false) }
+
+// written is called before a message at QoS 1 or 2 is written.
+func (r *resumption) written(id uint16) {
+	if !r.kept {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sent.add(id)
+}
+
+// forget is called when a delivery is complete.
+func (r *resumption) forget(id uint16) {
+	if !r.kept {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sent.remove(id)
+	delete(r.place, id)
+}
