@@ -58,13 +58,14 @@ func start(t testing.TB, change func(*broker.Options)) *broker.Server {
 // client is one connection. It sends what it is told to and reads when it is
 // asked; it never acknowledges by itself, but in message, messages and exchange.
 type client struct {
-	t       testing.TB
-	conn    net.Conn
-	in      *bufio.Reader
-	level   byte
-	lastID  uint16
-	waiting []packet // read, while another was looked for
-	present bool     // what CONNACK said of a session
+	t        testing.TB
+	conn     net.Conn
+	in       *bufio.Reader
+	level    byte
+	lastID   uint16
+	waiting  []packet      // read, while another was looked for
+	present  bool          // what CONNACK said of a session
+	patience time.Duration // for one read
 
 	writing sync.Mutex
 }
@@ -83,7 +84,7 @@ func dial(t testing.TB, s *broker.Server) *client {
 // of testing/synctest.
 func newClient(t testing.TB, conn net.Conn) *client {
 	t.Cleanup(func() { _ = conn.Close() })
-	return &client{t: t, conn: conn, in: bufio.NewReader(conn), level: 4}
+	return &client{t: t, conn: conn, in: bufio.NewReader(conn), level: 4, patience: patience}
 }
 
 // join connects a client and fails the test if it is not let in.
@@ -135,13 +136,18 @@ func (c *client) publish(p publish) uint16 {
 	return p.id
 }
 
-// exchange publishes and goes through the acknowledgements of its QoS.
+// exchange publishes and goes through the acknowledgements of its QoS. When it
+// returns the message is on its way to every subscriber: it may be acknowledged
+// before, but the next packet is not looked at before.
 func (c *client) exchange(p publish) {
 	c.t.Helper()
 	id := c.publish(p)
 	switch p.qos {
+	case 0:
+		c.alive()
 	case 1:
 		c.acked(PUBACK, id)
+		c.alive()
 	case 2:
 		c.acked(PUBREC, id)
 		c.send(ack(PUBREL, id))
@@ -182,10 +188,10 @@ func (c *client) next() (packet, error) {
 }
 
 func (c *client) read() (packet, error) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.patience))
 	p, err := readPacket(c.in, c.level)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.t.Fatalf("nothing came within %v", patience)
+		c.t.Fatalf("nothing came within %v", c.patience)
 	}
 	return p, err
 }
