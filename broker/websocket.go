@@ -62,7 +62,7 @@ func (s *Server) WebSocket(origins []string) http.Handler {
 		}
 		awaitPeer(k.below)
 		c := newConn(k, "websocket", s.opt)
-		c.forwarded = forwarded(r.Header)
+		c.forwarded = Forwarded(r.Header)
 		s.occupy(p, c)
 	})
 }
@@ -135,9 +135,9 @@ func (s *Server) refuseVisitor(remote net.Addr, name, why string) {
 	}
 }
 
-// forwarded tells whether a request came through a proxy. One on this machine
-// brings people from everywhere.
-func forwarded(h http.Header) bool {
+// Forwarded tells whether a request came through a proxy. One on this machine
+// brings people from everywhere, who are no clients of this machine.
+func Forwarded(h http.Header) bool {
 	return slices.ContainsFunc([]string{"Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via"}, func(name string) bool {
 		return h.Get(name) != ""
 	})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"net/http"
 	"sync"
 )
 
@@ -67,4 +68,23 @@ type counted struct {
 func (c *counted) Close() error {
 	c.leave()
 	return c.Conn.Close()
+}
+
+// NetConn is the connection itself.
+func (c *counted) NetConn() net.Conn { return c.Conn }
+
+// leaves makes room when a connection has become a WebSocket: the broker counts
+// those.
+func leaves(c net.Conn, is http.ConnState) {
+	for is == http.StateHijacked {
+		if counted, ok := c.(*counted); ok {
+			counted.leave()
+			return
+		}
+		around, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return
+		}
+		c = around.NetConn()
+	}
 }

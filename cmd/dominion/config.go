@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"time"
 
@@ -29,6 +30,8 @@ type config struct {
 	Listen        []string      `toml:"listen"`
 	ListenTLS     []string      `toml:"listen_tls"`
 	HTTPS         string        `toml:"https"`
+	HTTP          string        `toml:"http"`
+	Origins       []string      `toml:"origins"`
 	Anonymous     []topics.Role `toml:"anonymous"`
 	AllowInsecure bool          `toml:"allow_insecure"`
 
@@ -50,7 +53,7 @@ func defaults() config {
 	t := coordinator.DefaultTiming()
 	return config{
 		Name: "dominion", Base: topics.DefaultBase, Prefix: topics.DefaultPrefix,
-		ServicesDir: agent.ServicesDir, Listen: []string{"127.0.0.1:1883"}, ListenTLS: []string{},
+		ServicesDir: agent.ServicesDir, Listen: []string{"127.0.0.1:1883"}, ListenTLS: []string{}, Origins: []string{},
 		Anonymous: []topics.Role{topics.RoleViewer}, Logins: loginsShared,
 		LostAfter: t.LostAfter, BootGrace: t.BootGrace, LogLevel: "info",
 	}
@@ -65,6 +68,8 @@ func settings() []program.Setting {
 		{Key: "listen", Kind: "addresses", Help: "where our broker listens, default 127.0.0.1:1883; port 0 takes a free one"},
 		{Key: "listen_tls", Kind: "addresses", Help: "where our broker listens with TLS, default nowhere; usual is :8883"},
 		{Key: "https", Kind: "address", Help: "where machines join the house, default nowhere; usual is :8443"},
+		{Key: "http", Kind: "address", Help: "where figures and WebSockets are to be had without TLS, default nowhere; usual is 127.0.0.1:8080"},
+		{Key: "origins", Kind: "urls", Help: "pages that may open a WebSocket, besides those of this machine: https://house.example"},
 		{Key: "anonymous", Kind: "roles", Help: "what clients without a login may be on this machine, default viewer"},
 		{Key: "allow_insecure", Help: "let clients without a login in on every address, not loopback alone"},
 		{Key: "broker", Kind: "address", Help: "lead on this broker instead of our own: mqtt://192.168.1.2:1883"},
@@ -119,6 +124,7 @@ func (c *config) check(file *configs.File) (*coordinator.Catalogue, error) {
 		c.Broker = broker
 	}
 	c.checkRoles(fault)
+	c.checkHTTP(fault)
 	c.checkLogins(fault)
 	for key, d := range map[string]time.Duration{"lost_after": c.LostAfter, "boot_grace": c.BootGrace} {
 		if d <= 0 {
@@ -190,8 +196,24 @@ func (c *config) checkRoles(fault func(key, format string, args ...any)) {
 			fault(fmt.Sprintf("anonymous[%d]", i), "%q is no role that a client may be given (viewer, operator, homeassistant, node, service; [] lets nobody in without a login)", role)
 		}
 	}
+}
+
+func (c *config) checkHTTP(fault func(key, format string, args ...any)) {
 	if c.HTTPS != "" && !listenable(c.HTTPS) {
 		fault("https", "%q is no host:port (write :8443 for all addresses)", c.HTTPS)
+	}
+	switch host, _, _ := net.SplitHostPort(c.HTTP); {
+	case c.HTTP == "":
+	case !listenable(c.HTTP):
+		fault("http", "%q is no host:port (write 127.0.0.1:8080)", c.HTTP)
+	case !isLoopback(host) && !c.AllowInsecure:
+		fault("http", "%q is open to the network, and passwords would go over it in the clear (write 127.0.0.1:8080, or use https; allow_insecure is only for a network that you trust with your house)", c.HTTP)
+	}
+	for i, origin := range c.Origins {
+		page, err := url.Parse(origin)
+		if err != nil || page.Scheme == "" || page.Host == "" || origin != page.Scheme+"://"+page.Host {
+			fault(fmt.Sprintf("origins[%d]", i), "%q is no origin (write the page's address up to its host or port: https://house.example)", origin)
+		}
 	}
 }
 

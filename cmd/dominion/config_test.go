@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,12 +127,45 @@ func TestCheckReportsEverythingAtOnce(t *testing.T) {
 // TestAddresses holds that a leader on somebody else's broker wants no port of
 // a broker: whoever has it is that broker.
 func TestAddresses(t *testing.T) {
-	c := config{Listen: []string{"127.0.0.1:1883"}, ListenTLS: []string{":8883"}, HTTPS: ":8443"}
-	if diff := cmp.Diff([]string{"127.0.0.1:1883", ":8883", ":8443"}, c.addresses()); diff != "" {
+	c := config{Listen: []string{"127.0.0.1:1883"}, ListenTLS: []string{":8883"}, HTTPS: ":8443", HTTP: "127.0.0.1:8080"}
+	if diff := cmp.Diff([]string{"127.0.0.1:1883", ":8883", ":8443", "127.0.0.1:8080"}, c.addresses()); diff != "" {
 		t.Errorf("with its own broker (-want +got):\n%s", diff)
 	}
 	c.Broker = "mqtt://127.0.0.1:1883"
-	if diff := cmp.Diff([]string{":8443"}, c.addresses()); diff != "" {
+	if diff := cmp.Diff([]string{":8443", "127.0.0.1:8080"}, c.addresses()); diff != "" {
 		t.Errorf("on another broker (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhereHTTPMayBeSpoken(t *testing.T) {
+	tests := []struct {
+		http     string
+		insecure bool
+		origin   string
+		want     string // of the fault; "": none
+	}{
+		{"", false, "", ""},
+		{"127.0.0.1:8080", false, "https://house.example", ""},
+		{"localhost:0", false, "http://10.0.0.2:3000", ""},
+		{"[::1]:8080", false, "moz-extension://1234", ""},
+		{":8080", true, "", ""},
+		{"8080", false, "", `http: "8080" is no host:port`},
+		{":8080", false, "", `http: ":8080" is open to the network`},
+		{"192.168.1.2:8080", false, "", "passwords would go over it in the clear"},
+		{"", false, "house.example", `origins[0]: "house.example" is no origin`},
+		{"", false, "https://house.example/", "up to its host or port"},
+		{"", false, "*", `"*" is no origin`},
+		{"", false, "null", `"null" is no origin`},
+	}
+	for _, tt := range tests {
+		c := defaults()
+		c.Data, c.HTTP, c.AllowInsecure = t.TempDir(), tt.http, tt.insecure
+		if tt.origin != "" {
+			c.Origins = []string{tt.origin}
+		}
+		_, err := c.check(&configs.File{})
+		if got := fmt.Sprint(err); (err != nil) != (tt.want != "") || !strings.Contains(got, tt.want) {
+			t.Errorf("http %q, origin %q: %v; want %q", tt.http, tt.origin, err, tt.want)
+		}
 	}
 }

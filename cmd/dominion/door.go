@@ -1,14 +1,8 @@
 package main
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"log"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,48 +45,6 @@ func (l *leader) bereft(alerts map[string]topics.Alert) {
 	text := fmt.Sprintf("who belongs to this house was gone (%s) and was made anew: machines that had joined are turned away until they join again", filepath.Join(l.data.Path, identityDir))
 	l.log.Error().Msg(text)
 	alerts["identity-new"] = topics.Alert{Severity: topics.SeverityError, Text: text, Next: "stop the leader and put the folder back from a backup; or dominion invite, for each machine"}
-}
-
-// openDoor binds the HTTPS port.
-func (l *leader) openDoor() error {
-	if l.config.HTTPS == "" {
-		return nil
-	}
-	listener, err := net.Listen("tcp", l.config.HTTPS)
-	if err != nil {
-		return program.Fail(program.CannotRun, "listen for machines that join: %w (is another program there? choose another https)", err)
-	}
-	l.https = listener
-	return nil
-}
-
-// serveDoor answers at the HTTPS port until ctx ends.
-func (l *leader) serveDoor(ctx context.Context) error {
-	mux := http.NewServeMux()
-	for _, path := range l.gate.door.Paths() {
-		mux.Handle(path, l.gate.door)
-	}
-	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprintf(w, "This is the leader of the Dominion house %q.\nA machine joins it with a code: dominion invite here, domain join CODE there.\n", l.config.Name)
-	})
-	server := joining.Server()
-	server.Handler = mux
-	server.ErrorLog = log.New(io.Discard, "", 0) // what strangers do to the port is no news
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(tls.NewListener(newBounded(l.https), l.gate.accounts.TLS(l.names))) }()
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve the HTTPS port: %w", err)
-	case <-ctx.Done():
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	if server.Shutdown(ctx) != nil {
-		server.Close()
-	}
-	<-ended
-	return nil
 }
 
 // names are what this machine may be called by those who look at the names in

@@ -352,8 +352,10 @@ func (c *config) addresses() []string {
 	if c.Broker == "" {
 		all = slices.Concat(c.Listen, c.ListenTLS)
 	}
-	if c.HTTPS != "" {
-		all = append(all, c.HTTPS)
+	for _, address := range []string{c.HTTPS, c.HTTP} {
+		if address != "" {
+			all = append(all, address)
+		}
 	}
 	return all
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -43,6 +45,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"address": address,
 			"until":   until,
+			"get":     get,
 		},
 	})
 }
@@ -82,6 +85,27 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}, func() {
 		ts.Fatalf("not in %s; last:\n%s%s", patience, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
 	})
+}
+
+// get asks over HTTP until the answer matches: get REGEXP URL
+func get(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: get REGEXP URL")
+	}
+	want, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	var last string
+	poll(ts, func() bool {
+		answer, err := http.Get(args[1])
+		if err != nil {
+			last = err.Error()
+			return false
+		}
+		defer answer.Body.Close()
+		body, _ := io.ReadAll(answer.Body)
+		last = answer.Status + "\n" + string(body)
+		return want.MatchString(last)
+	}, func() { ts.Fatalf("not in %s; last:\n%s", patience, last) })
 }
 
 func poll(ts *testscript.TestScript, done func() bool, late func()) {
