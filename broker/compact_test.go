@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
+	"go.etcd.io/bbolt"
 
 	"dominion/broker"
 )
@@ -244,6 +245,35 @@ func TestWhatIsNoStoreIsSaid(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A disk may come from a machine whose pages have another size.
+func TestAFileOfAnotherMachineIsRead(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1 << 10, 16 << 10, 64 << 10} {
+		dir := inMemory(t)
+		db, err := bbolt.Open(filepath.Join(dir, "retained.db"), 0o600, &bbolt.Options{PageSize: size, NoFreelistSync: size == 1<<10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{}
+		for round := range 4 {
+			s := openBare(t, dir)
+			if s.Moved != "" || !maps.Equal(s.Kept, want) {
+				t.Fatalf("pages of %d, round %d: %d messages, want %d; moved %q", size, round, len(s.Kept), len(want), s.Moved)
+			}
+			for i := range 300 {
+				s.Put(fmt.Sprintf("devices/%d", i*(round+1)), strings.Repeat("x", 100*round+i))
+			}
+			want = maps.Clone(s.Kept)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -115,8 +115,13 @@ func TestAFullDisk(t *testing.T) {
 			t.Errorf("while the disk is full (-want +got):\n%s", diff)
 		}
 		free()
-		if err := <-told; err != nil {
-			t.Errorf("told %v, want the end of it", err)
+		for err := range told { // more came to wait, until it ends
+			if err == nil {
+				break
+			}
+			if !errors.As(err, &e) || e.Waiting <= 1 {
+				t.Errorf("told %#v", err)
+			}
 		}
 		if f := s.Store(); f.Trouble != "" || f.Waiting != 0 {
 			t.Errorf("%+v", f)
@@ -150,8 +155,7 @@ func TestADiskThatIsFullAtTheStart(t *testing.T) {
 			}
 			join(t, dial(t, s), "attic", nil).publish("devices/1", "it", 1, true)
 			free()
-			if err := <-told; err != nil {
-				t.Errorf("%s: told %v, want the end of it", there, err)
+			for <-told != nil { // more came to wait, until it ends
 			}
 			stop()
 			next := openBare(t, data)

@@ -59,8 +59,9 @@ type Options struct {
 	// client: it must not block. It may be nil.
 	Refused func(Refusal)
 	// StoreTrouble is told when the store of retained messages cannot be written
-	// (a *StoreError), and again when that becomes another trouble; and with nil
-	// when it can again. It must not block. It may be nil.
+	// (a *StoreError), again when that is another trouble or twice as many
+	// messages wait, and with nil when it can be written again. It must not block.
+	// It may be nil.
 	StoreTrouble func(error)
 
 	FlushEvery     time.Duration // 100 ms: a retained message is on the disk at most this much, and one fsync, later

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -141,7 +142,7 @@ const (
 func (st *store) run(done <-chan struct{}) {
 	look := time.NewTicker(lookAfter)
 	defer look.Stop()
-	var troubled error
+	var told error
 	wait := st.every
 	for {
 		select {
@@ -156,27 +157,37 @@ func (st *store) run(done <-chan struct{}) {
 		case <-time.After(wait):
 		}
 		err := st.turn()
-		st.tell(troubled, err)
-		troubled, wait = err, st.every
-		if err != nil {
-			wait = min(max(2*wait, retryFirst), retryLast)
-			st.poke()
+		if newer(told, err) {
+			told = err
+			st.tell(err)
 		}
+		if err == nil {
+			wait = st.every
+			continue
+		}
+		wait = min(max(2*wait, retryFirst), retryLast)
+		st.poke()
 	}
 }
 
-// tell says when trouble begins, becomes another, and ends.
-func (st *store) tell(before, now error) {
-	switch {
-	case now == nil && before == nil || now != nil && before != nil && full(now) == full(before):
-		return
-	case now != nil:
-		st.log.Error().Err(now).Msg("retained messages are not written to the disk, trying again")
-	default:
+// newer tells whether there is more to say than was told: trouble begins, is
+// another or grave by comparison, or ends.
+func newer(told, now error) bool {
+	var before, after *StoreError
+	if !errors.As(told, &before) || !errors.As(now, &after) {
+		return told != now
+	}
+	return before.Full != after.Full || after.Waiting >= 2*before.Waiting && after.Waiting > before.Waiting
+}
+
+func (st *store) tell(err error) {
+	if err != nil {
+		st.log.Error().Err(err).Msg("retained messages are not written to the disk, trying again")
+	} else {
 		st.log.Info().Str("path", st.path).Msg("retained messages are written to the disk again")
 	}
 	if st.trouble != nil {
-		st.trouble(now)
+		st.trouble(err)
 	}
 }
 
@@ -257,6 +268,9 @@ func (st *store) tend() error {
 // described adds to an error what somebody has to know who is to mend it.
 func (st *store) described(err error) error {
 	e := &StoreError{Path: st.path, Full: full(err), Err: err}
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Err = at.Err // its path may be the name that the file had when it was new
+	}
 	st.mu.Lock()
 	e.Waiting = len(st.dirty)
 	e.Need = 64 << 10

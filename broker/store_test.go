@@ -233,8 +233,7 @@ func TestAStoreThatCannotBeWrittenIsTriedAgain(t *testing.T) {
 	if err := os.RemoveAll(filepath.Dir(inTheWay)); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-told; err != nil {
-		t.Errorf("told %v, want the end of the trouble", err)
+	for <-told != nil { // more came to wait, until it ends
 	}
 	stop()
 	want := map[string]string{"dominion/attic/state/info": "{}", "dominion/attic/state/more": "{}"}
