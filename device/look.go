@@ -15,8 +15,9 @@ import (
 
 // inventory is what stands on this machine, as last looked at.
 type inventory struct {
-	services  map[topics.Service]string // found on disk, with their versions
-	charges   map[topics.Service]charge // those of them that a keeper keeps
+	services  map[topics.Service]string        // found on disk, with their versions
+	charges   map[topics.Service]charge        // those of them that a keeper keeps
+	own       map[topics.Service]topics.Wanted // what their service.toml says of their terms
 	runners   []string
 	addresses []string
 	host      string // where services are reached
@@ -84,7 +85,7 @@ func (a *Agent) nextSight() time.Time {
 // takeInventory looks which services are on disk, which runners there are,
 // and where this machine is reached.
 func takeInventory(ctx context.Context, cfg Config, keepers map[string]keeper) inventory {
-	inv := inventory{services: map[topics.Service]string{}, charges: map[topics.Service]charge{}, runners: []string{"exec"}, host: cfg.Address, addresses: host.Addresses()}
+	inv := inventory{services: map[topics.Service]string{}, charges: map[topics.Service]charge{}, own: map[topics.Service]topics.Wanted{}, runners: []string{"exec"}, host: cfg.Address, addresses: host.Addresses()}
 	if inv.host == "" {
 		broker := ""
 		if cfg.Broker != nil {
@@ -115,6 +116,9 @@ func takeInventory(ctx context.Context, cfg Config, keepers map[string]keeper) i
 			continue
 		}
 		inv.services[name] = manifest.Version
+		if err == nil {
+			inv.own[name] = manifest.own()
+		}
 		if c, ok := manifest.charge(); ok && err == nil {
 			inv.charges[name] = c
 		}
@@ -140,6 +144,9 @@ func (a *Agent) see(work context.Context, s sight) {
 		for name, u := range a.units {
 			if u.missing && s.inventory.has(name) {
 				u.missing = false
+			}
+			if own, ok := s.inventory.own[name]; ok {
+				a.learn(u, own, now)
 			}
 		}
 		s.facts.Boot = a.boot(s.facts.Boot)

@@ -6,8 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -21,6 +25,10 @@ func TestMain(m *testing.M) {
 	switch os.Getenv("DEVICE_TEST_PART") {
 	case "listener":
 		listen()
+	case "page":
+		page()
+	case "notifier":
+		notifier()
 	case "agent":
 		if err := childAgent(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -45,6 +53,47 @@ func listen() {
 		}
 		conn.Close()
 	}
+}
+
+// page is a service that answers on its port with the status that the file
+// "status" has, and hangs while there is none.
+func page() {
+	at := "127.0.0.1:" + os.Getenv("SERVICE_PORT")
+	err := http.ListenAndServe(at, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw, err := os.ReadFile("status")
+		if err != nil || r.URL.Path != "/health" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		status, _ := strconv.Atoi(strings.TrimSpace(string(raw)))
+		w.WriteHeader(status)
+	}))
+	fmt.Println(err)
+	os.Exit(4)
+}
+
+// notifier is a service that says on its socket what it finds in the file
+// "say", and takes that away.
+func notifier() {
+	for range time.Tick(10 * time.Millisecond) {
+		raw, err := os.ReadFile("say")
+		if err != nil {
+			continue
+		}
+		conn, err := net.Dial("unixgram", os.Getenv("NOTIFY_SOCKET"))
+		if err != nil {
+			continue
+		}
+		if _, err := conn.Write(raw); err == nil {
+			_ = os.Remove("say")
+		}
+		conn.Close()
+	}
+}
+
+// plays is a Makefile whose service is a part of the test's own program.
+func plays(part string) string {
+	return "start:\n\t@echo $$START_ID >> starts; DEVICE_TEST_PART=" + part + " exec " + os.Args[0] + "\n"
 }
 
 // listens is a Makefile whose service listens on its port.

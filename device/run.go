@@ -203,6 +203,7 @@ func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
 	if err != nil {
 		return fail(topics.StartFailed, "", "catalogue and service.toml do not fit together: %v", err)
 	}
+	j.want = want
 	if want.Schedule != "" && !j.due {
 		return prepared{}, &report{early: true, own: &own}
 	}
@@ -460,6 +461,9 @@ func (w *worker) ended(ctx context.Context, running instance, p prepared) {
 	exit := told(running.Exit())
 	w.journal.Mark(string(p.name), ending(exit), time.Now())
 	w.forget(p.name)
+	if p.socket != nil {
+		_ = os.Remove(w.socketOf(p.name))
+	}
 	rep := report{stage: ended, name: p.name, start: p.start, exit: exit, lines: lines}
 	if ward, ok := running.(*ward); ok {
 		rep.lines = ward.keeper.lines(ctx, ward.name)
