@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"dominion/device/outside"
@@ -73,8 +74,8 @@ func (w *worker) observe(ctx context.Context, service topics.Service, c charge, 
 		case s := <-states:
 			if up := s.state.Stage == outside.Up; up != (now.state.Stage == outside.Up) {
 				stop()
-				ready, now.ready = nil, false
-				if up {
+				ready, now.ready = nil, up && rulesOutside(c.rule).By == ""
+				if up && !now.ready {
 					probing, cancel := context.WithCancel(ctx)
 					stop = cancel
 					ready = w.probe(probing, service, c, or(c.port, s.state.Port), host)
@@ -89,15 +90,14 @@ func (w *worker) observe(ctx context.Context, service topics.Service, c charge, 
 	}
 }
 
-// probe tells once that what its keeper calls well is ready by its own rule.
+// probe tells once that what its keeper calls well is ready by its own rule,
+// of which there is one.
 func (w *worker) probe(ctx context.Context, service topics.Service, c charge, port int, host string) <-chan struct{} {
 	rule := rulesOutside(c.rule)
-	if rule.By == "" {
-		now := make(chan struct{})
-		close(now)
-		return now
-	}
-	return w.readiness(ctx, prepared{job: job{name: service, host: host}, entry: entry{Service: service, Port: port, Host: host, Rule: rule}}, newRun())
+	return w.readiness(ctx, prepared{
+		job: job{name: service, host: host}, place: place{dir: filepath.Join(w.cfg.ServicesDir, string(service))},
+		entry: entry{Service: service, Port: port, Host: host, Rule: w.rule(topics.Wanted{Ready: &rule})},
+	}, newRun())
 }
 
 // rulesOutside is a rule as far as it can be followed by what the house did
@@ -125,7 +125,7 @@ func (a *Agent) watchCharges(work context.Context) {
 		}
 		w.end()
 		delete(a.watched, name)
-		if u := a.units[name]; u != nil && (!still || !c.own) {
+		if u := a.units[name]; u != nil && (!still || !c.own || u.seen != nil) {
 			u.release(now)
 		}
 	}
