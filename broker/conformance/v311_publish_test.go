@@ -14,7 +14,7 @@ func v311Publish() []statement {
 		{number: "MQTT-3.3.1-3", asks: "DUP says whether the server sends the message again, whatever the publisher's PUBLISH had.", test: dupIsNotPassedOn},
 		{number: "MQTT-3.3.1-4", asks: "QoS 3 ends the connection.", test: qos3},
 		{number: "MQTT-3.3.1-5", asks: "A message with the retain flag is kept, with its QoS, for later subscribers.", test: retainedIsKept,
-			deviation: "What the access rules refuse, what is over a quota of retained messages, and commands and events (never retained, section 3 of DESIGN.md) is not kept."},
+			deviation: "Not kept is what the access rules refuse, what is over a quota of retained messages, and commands and events of the house, which docs/protocol.md never retains."},
 		{number: "MQTT-3.3.1-6", asks: "A new subscription gets the last retained message of each topic it matches.", test: retainedIsSent},
 		{number: "MQTT-3.3.1-7", asks: "A retained message at QoS 0 takes the place of the one before.", test: retainedAtQoS0},
 		{number: "MQTT-3.3.1-8", asks: "What is sent because of a new subscription has the retain flag.", test: retainFlagOfReplay},
@@ -27,9 +27,9 @@ func v311Publish() []statement {
 		{number: "MQTT-3.3.2-3", asks: "The topic that a subscriber is sent matches its filter.", test: topicMatchesFilter},
 		{number: "MQTT-3.3.4-1", asks: "QoS 0 gets no answer, QoS 1 PUBACK, QoS 2 PUBREC.", test: answers},
 		{number: "MQTT-3.3.5-1", asks: "Where several subscriptions match, the highest QoS of them counts.", test: overlapping,
-			deviation: "A message comes once, at that QoS, not once for each subscription: both are allowed."},
+			deviation: "A message comes once, at that QoS, not once for each subscription. Both are allowed."},
 		{number: "MQTT-3.3.5-2", asks: "A PUBLISH that is not allowed is acknowledged, or the connection ends.", test: notAllowed,
-			deviation: "It is acknowledged and goes nowhere: a client of MQTT 3.1.1 that is hung up on comes back and does the same again. The house is told by an alert."},
+			deviation: "It is acknowledged and goes nowhere: a client that is hung up on comes back and does the same again. The house is told by an alert."},
 		{number: "MQTT-3.6.1-1", asks: "PUBREL's reserved flags are 2, anything else ends the connection.", test: pubrelFlags},
 	}
 }
@@ -88,8 +88,8 @@ func qos3(x *trial) {
 	}
 }
 
-// kept is what a new subscription to a filter is sent.
-func kept(x *trial, qos byte, filters ...string) []packet {
+// replayed is what a new subscription to a filter is sent.
+func replayed(x *trial, qos byte, filters ...string) []packet {
 	x.Helper()
 	c := x.join("reader")
 	defer c.leave()
@@ -103,7 +103,7 @@ func retainedIsKept(x *trial) {
 	c := x.join("c")
 	for qos := byte(2); qos < 3; qos-- {
 		c.exchange(publish{topic: x.topic("a"), payload: fmt.Sprint(qos), qos: qos, retain: true})
-		if got := kept(x, 2, x.topic("a")); len(got) != 1 || got[0].payload != fmt.Sprint(qos) || got[0].qos != qos {
+		if got := replayed(x, 2, x.topic("a")); len(got) != 1 || got[0].payload != fmt.Sprint(qos) || got[0].qos != qos {
 			x.Errorf("retained at QoS %d, kept is %v", qos, got)
 		}
 	}
@@ -120,7 +120,7 @@ func retainedIsSent(x *trial) {
 		"+": {"a", "b"}, "+/+": {"a/b", "/"}, "a/+/c": {"a/b/c", "a//c"}, "a/+/#": {"a/b", "a/b/c", "a//c"}, "+/b/#": {"a/b", "a/b/c"},
 		"b/#": {"b"}, "/": {"/"}, "//": nil, "a/b/c/#": {"a/b/c"}, "+/#": {"/", "a", "a/b", "a/b/c", "a//c", "b"},
 	} {
-		got := payloads(kept(x, 1, x.topic(f)))
+		got := payloads(replayed(x, 1, x.topic(f)))
 		slices.Sort(got)
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
@@ -134,7 +134,7 @@ func retainedAtQoS0(x *trial) {
 	c.exchange(publish{topic: x.topic("a"), payload: "old", qos: 1, retain: true})
 	c.publish(publish{topic: x.topic("a"), payload: "new", retain: true})
 	c.alive()
-	if got := kept(x, 1, x.topic("a")); len(got) != 1 || got[0].payload != "new" || got[0].qos != 0 {
+	if got := replayed(x, 1, x.topic("a")); len(got) != 1 || got[0].payload != "new" || got[0].qos != 0 {
 		x.Errorf("kept is %v, want new at QoS 0", got)
 	}
 }
@@ -181,7 +181,7 @@ func emptying(x *trial) {
 		if m := watcher.message(); m.payload != "" || m.retain || m.qos != qos {
 			x.Errorf("emptying at QoS %d came as %v", qos, m)
 		}
-		if got := kept(x, 1, x.topic("a"), x.topic("#")); len(got) > 0 {
+		if got := replayed(x, 1, x.topic("a"), x.topic("#")); len(got) > 0 {
 			x.Errorf("after emptying at QoS %d: %v", qos, got)
 		}
 		watcher.leave()
@@ -196,7 +196,7 @@ func notRetained(x *trial) {
 		c.exchange(publish{topic: x.topic("a"), qos: qos})
 		c.exchange(publish{topic: x.topic("b"), payload: "passing", qos: qos})
 	}
-	if got := payloads(kept(x, 1, x.topic("#"))); !slices.Equal(got, []string{"kept"}) {
+	if got := payloads(replayed(x, 1, x.topic("#"))); !slices.Equal(got, []string{"kept"}) {
 		x.Errorf("kept is %v", got)
 	}
 }
