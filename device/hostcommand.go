@@ -47,8 +47,16 @@ func (a *Agent) processes(work context.Context, req topics.Request) {
 				}
 			}
 		}
-		a.reply(work, topics.Reply{ID: req.ID, Status: topics.Done, Result: fmt.Sprintf("%d services, %d processes", len(running), len(lines)), Lines: lines, Topic: req.Topic})
+		a.reply(work, topics.Reply{ID: req.ID, Status: topics.Done, Result: many(len(running), "service", "s") + ", " + many(len(lines), "process", "es"), Lines: lines, Topic: req.Topic})
 	})
+}
+
+// many is a number of things in words.
+func many(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s%s", n, one, more)
 }
 
 // How long the board's light blinks.

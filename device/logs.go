@@ -174,7 +174,7 @@ func (a *Agent) follow(work context.Context, name string, req topics.Request, t 
 		return
 	}
 	a.sayLines(work, &t, journal.Batch{Lines: last})
-	done := topics.Reply{ID: req.ID, Status: topics.Done, Result: fmt.Sprintf("%d lines", len(last)), Topic: req.Topic}
+	done := topics.Reply{ID: req.ID, Status: topics.Done, Result: many(len(last), "line", "s"), Topic: req.Topic}
 	if t.lease > 0 {
 		done.Result += fmt.Sprintf(", follows for %v", t.lease)
 	}
@@ -196,10 +196,11 @@ func (a *Agent) follow(work context.Context, name string, req topics.Request, t 
 }
 
 func (a *Agent) sayLines(work context.Context, t *stream, b journal.Batch) {
-	for len(b.Lines) > 0 || b.Skipped > 0 {
+	for last := false; !last; {
 		n := min(len(b.Lines), tailMessage)
 		t.seq++
-		t.message.Payload = topics.Encode(topics.LogLines{Stream: t.word, Service: t.service, Seq: t.seq, Lines: b.Lines[:n], Skipped: b.Skipped})
+		last = n == len(b.Lines)
+		t.message.Payload = topics.Encode(topics.LogLines{Stream: t.word, Service: t.service, Seq: t.seq, Lines: b.Lines[:n], Skipped: b.Skipped, Last: last && t.lease == 0})
 		t.message.QoS = 1
 		_ = a.publish(work, t.message) // who misses one sees it by seq
 		b.Lines, b.Skipped = b.Lines[n:], 0

@@ -67,7 +67,7 @@ func TestTail(t *testing.T) {
 	})
 
 	h.asksFor("t1", "tail", "lamp", map[string]any{"lines": 1})
-	if r := h.answered("t1"); r.Status != topics.Done || r.Result != "1 lines" {
+	if r := h.answered("t1"); r.Status != topics.Done || r.Result != "1 line" {
 		t.Errorf("answer %+v", r)
 	}
 	if got := h.lines("lamp", "t1"); !slices.Equal(got, []string{"hello"}) {

@@ -66,6 +66,9 @@ func again(space topics.Space, e example) (string, error) {
 	case "error":
 		return trip[topics.Fault](payload)
 	}
+	if a.Kind == "log" {
+		return trip[topics.LogLines](payload)
+	}
 	return trip[topics.Happening](payload)
 }
 

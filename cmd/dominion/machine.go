@@ -51,14 +51,19 @@ func askNode(method, short, long string, fields func() map[string]any) *cobra.Co
 			}
 		}
 		reply, err := l.Ask(cmd.Context(), client.Command{Node: topics.Node(args[0]), Method: method, Subject: "host", Fields: all})
-		if errors.Is(err, client.ErrUnanswered) {
-			return program.Fail(program.Unwell, "%s does not answer (dominion why %[1]s; or this login may not command: sudo, or --username of an operator)", args[0])
-		}
 		if err != nil {
-			return answer(err)
+			return unansweredBy(topics.Node(args[0]), err)
 		}
 		text := slices.Concat(reply.Lines, []string{reply.Result})
 		_, err = fmt.Fprintln(l.out, strings.Join(text, "\n"))
 		return err
 	}, stateFilters)
+}
+
+// unansweredBy is the exit for a command that a node did not do.
+func unansweredBy(node topics.Node, err error) error {
+	if errors.Is(err, client.ErrUnanswered) {
+		return program.Fail(program.Unwell, "%s does not answer (dominion why %[1]s; or this login may not command: sudo, or --username of an operator)", node)
+	}
+	return answer(err)
 }

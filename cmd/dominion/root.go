@@ -40,7 +40,7 @@ Begin with:  dominion demo      a whole house on this machine, to look at
 	}
 	add(run, demo.Command(), initCommand(), serveCommand(), agent.Command())
 	cmd.AddCommand(demo.ServiceCommand())
-	add(look, statusCommand(), whyCommand(), lookupCommand(), watchCommand())
+	add(look, statusCommand(), whyCommand(), lookupCommand(), watchCommand(), logsCommand())
 	add(act, addCommand(), reloadCommand(), inviteCommand(), joinWindowCommand(), acceptCommand(), rejectCommand(), userCommand())
 	add(act, verbCommands()...)
 	add(act, machineCommands()...)

@@ -16,8 +16,9 @@ import (
 // Levels are the words for a log's level.
 const Levels = "debug, info, warn or error"
 
-// NewLog makes a log for people: one line each, in colour on a terminal.
-func NewLog(w io.Writer, level string) (zerolog.Logger, error) {
+// NewLog makes a log for people: one line each, in colour on a terminal. Those
+// beside get the same lines, without colour.
+func NewLog(w io.Writer, level string, beside ...io.Writer) (zerolog.Logger, error) {
 	var l zerolog.Level
 	switch strings.ToLower(level) {
 	case "debug":
@@ -35,7 +36,11 @@ func NewLog(w io.Writer, level string) (zerolog.Logger, error) {
 	if journal(w) {
 		out.PartsExclude = []string{zerolog.TimestampFieldName} // it has its own
 	}
-	return zerolog.New(out).Level(l).With().Timestamp().Logger(), nil
+	all := []io.Writer{out}
+	for _, b := range beside {
+		all = append(all, zerolog.ConsoleWriter{Out: b, NoColor: true, TimeFormat: time.DateTime})
+	}
+	return zerolog.New(zerolog.MultiLevelWriter(all...)).Level(l).With().Timestamp().Logger(), nil
 }
 
 // journal tells whether what is written goes to systemd's journal, as

@@ -103,7 +103,7 @@ func newLife(cmd *cobra.Command, hidden hiddenFlags) (life, error) {
 	if err := configs.Join(append(c.Check(file), said(file, "log_level", err))...); err != nil {
 		return life{}, &program.Exit{Code: program.BadUsage, Err: err}
 	}
-	return life{config: c, file: file, hidden: hidden, log: log}, nil
+	return life{config: c, file: file, hidden: hidden, stderr: cmd.ErrOrStderr(), log: log}, nil
 }
 
 func exit(err error) error {

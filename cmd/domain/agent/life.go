@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"net"
 	"net/url"
@@ -40,7 +41,8 @@ type life struct {
 	file   *configs.File
 	hidden hiddenFlags
 	turned func() // called at each turn of the supervising loop
-	log    zerolog.Logger
+	stderr io.Writer
+	log    zerolog.Logger // to stderr and, once its data directory is open, to the file that the house is told of
 }
 
 // live is all lives of the agent until ctx ends. Its errors are Exits.
@@ -60,6 +62,10 @@ func (l life) once(ctx context.Context) error {
 		return &program.Exit{Code: program.CannotRun, Err: err}
 	}
 	defer data.Close()
+	if own, err := device.OwnLog(l.config.Data); err == nil {
+		defer own.Close()
+		l.log, _ = program.NewLog(l.stderr, l.config.LogLevel, own) // the level is known to be one
+	}
 	c, papers := l.config, whereabouts.Papers(l.config.Data)
 	belongs, err := papers.Load()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
