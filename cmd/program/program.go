@@ -115,7 +115,7 @@ func report(w io.Writer, name string, err error, ran bool) int {
 		text = fmt.Sprintf("%s: %v (%s --help)\n", name, err, name)
 	}
 	if Terminal(w) {
-		text = wrap(text)
+		text = Wrap(text)
 	}
 	io.WriteString(w, text)
 	switch {

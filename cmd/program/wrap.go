@@ -5,9 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// wrap breaks lines of prose that are wider than 80 columns at blanks. A line
+// Wrap breaks lines of prose that are wider than 80 columns at blanks. A line
 // that begins with a blank is something to type, and stays whole.
-func wrap(text string) string {
+func Wrap(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, " ") {

@@ -60,7 +60,7 @@ flag; the flag wins.
 	for _, name := range []string{"until-eof", "ephemeral"} {
 		cmd.Flags().Lookup(name).Hidden = true
 	}
-	cmd.AddCommand(joinCommand(), leaveCommand(), program.VersionCommand())
+	cmd.AddCommand(joinCommand(), leaveCommand(), adoptCommand(), program.VersionCommand())
 	cmd.AddCommand(install.Commands(unit.Agent(), nil)...)
 	return cmd
 }
