@@ -25,7 +25,6 @@ import (
 type web struct {
 	*doors
 	plain, secure *fakeListener
-	stop          func()
 }
 
 func startWeb(t testing.TB, change func(*broker.Options), origins ...string) *web {
