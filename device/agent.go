@@ -362,7 +362,13 @@ func (a *Agent) carryOut(work context.Context, action Action, now time.Time) {
 	u := a.units[action.Service]
 	switch action.Do {
 	case Rest:
+		again := u.again
 		u.rest(action.Phase, action.Why, now)
+		if a.wanted[u.name].Run {
+			u.again = again
+		} else {
+			u.failed = false
+		}
 		a.answer(work, u, topics.Failed, action.Why)
 	case Stop:
 		a.log(u.name).Str("why", action.Why.Text).Msg("stops")

@@ -27,6 +27,7 @@ type Have struct {
 	Over bool
 	Due  time.Time // when its schedule runs it next; zero: it has none
 
+	Retry    bool      // it failed, and is tried again without its schedule
 	Next     time.Time // no start before; zero: at once
 	Deadline time.Time // it must be ready by then, or built; zero: no haste
 	Again    bool      // a person asked for a restart
@@ -153,7 +154,7 @@ func whileAtRest(name topics.Service, want topics.Wanted, in Input) *Action {
 	switch {
 	case have.Missing || in.Now.Before(have.Next):
 		return nil
-	case have.Again || have.Phase == topics.PhaseBackoff || have.Phase == topics.PhaseCrashloop:
+	case have.Again || have.Retry:
 	case have.Due.IsZero() && have.Over && have.Rev == want.Rev:
 		return nil
 	case in.Now.Before(have.Due) && have.Over:

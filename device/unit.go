@@ -63,7 +63,7 @@ func (a *Agent) unit(name topics.Service) *unit {
 func (a *Agent) have(u *unit, now time.Time) Have {
 	h := Have{
 		Phase: u.phase, Ready: u.ready, Why: u.why, Host: a.host(), Next: u.next, Missing: u.missing, Deadline: u.deadline, Again: u.again,
-		Due: u.due(now),
+		Due: u.due(now), Retry: u.failed,
 	}
 	if u.phase.Alive() {
 		h.Rev, h.Endpoints, h.Dependencies = u.entry.Rev, u.entry.Endpoints, u.entry.Dependencies
