@@ -112,6 +112,7 @@ func TestFiguresArePublishedEachMinute(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		s, stop := startAndStop(t, func(o *broker.Options) { o.Listen, o.Data = nil, dir })
+		synctest.Wait() // they are published when it runs
 		p := join(t, s.Pipe(topics.Identity{Role: topics.RoleOperator}), "reader", nil)
 		p.subscribe(0, "$SYS/#", "ask/token")
 		have := map[string]string{}
