@@ -219,7 +219,7 @@ func (p *planner) dependencies(s topics.Service) []topics.Service {
 func (p *planner) wishFor(s topics.Service) wish {
 	word := p.v.Words[s]
 	if p.observedOnly(s) {
-		return wish{on: true, because: "runs there without the house"}
+		return wish{on: true, because: "observed, runs without the house"}
 	}
 	if word.Run == topics.RunOff {
 		return wish{why: &topics.Why{Code: topics.StoppedByPerson, Text: "stopped" + by(word.By), Next: "dominion start " + string(s)}}

@@ -20,7 +20,8 @@ type device struct {
 	version  string
 	via      string // the object of the device it hangs below; "" for none
 	readings readings
-	blinks   bool // of a domain: its light can
+	blinks   bool   // of a domain: its light can
+	observed bool   // of a service: it runs without the house, which has no switch for it
 	asking   string // of the house: the machines that ask to join, by name, with spaces between
 }
 

@@ -238,9 +238,11 @@ func (f *fold) devices(now time.Time, kept func(object string) bool) []device {
 		shown[n] = true
 		all = append(all, d)
 	}
-	for _, s := range slices.Sorted(maps.Keys(f.house.Summaries(now))) {
+	summaries := f.house.Summaries(now)
+	for _, s := range slices.Sorted(maps.Keys(summaries)) {
 		p := f.services[s]
 		d := f.service(s)
+		d.observed = summaries[s].Observed
 		d.version, d.via = p.version, top.object(f.id)
 		if on := f.domain(p.on).object(f.id); p.on != "" && (shown[p.on] || kept(on)) {
 			d.via = on

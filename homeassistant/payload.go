@@ -211,12 +211,6 @@ func (m *message) showService(cfg Config, d device) {
 			known = append(known, string(p))
 		}
 	}
-	m.add(cfg, d, "run", component{
-		Platform: switches, Name: "Run", Icon: "mdi:play-circle-outline",
-		StateTopic: summary, Template: word("run", string(topics.RunOn), string(topics.RunOff)),
-		CommandTopic: cfg.Space.Command(topics.Coordinator, "run", d.name),
-		PayloadOn:    string(topics.RunOn), PayloadOff: string(topics.RunOff), QoS: 1,
-	})
 	m.add(cfg, d, "status", component{
 		Platform: sensor, Name: "Status", Class: "enum", Icon: "mdi:list-status", Options: phases,
 		StateTopic: summary, Template: word("phase", known...),
@@ -226,13 +220,22 @@ func (m *message) showService(cfg Config, d device) {
 		Platform: binarySensor, Name: "Problem", Class: "problem", Category: diagnostic,
 		StateTopic: summary, Template: problemTemplate(), QoS: 1,
 	})
+	m.add(cfg, d, "host", component{
+		Platform: sensor, Name: "Host", Category: diagnostic, Icon: "mdi:server-network",
+		StateTopic: summary, Template: hostTemplate, QoS: 1,
+	})
+	if d.observed {
+		return
+	}
+	m.add(cfg, d, "run", component{
+		Platform: switches, Name: "Run", Icon: "mdi:play-circle-outline",
+		StateTopic: summary, Template: word("run", string(topics.RunOn), string(topics.RunOff)),
+		CommandTopic: cfg.Space.Command(topics.Coordinator, "run", d.name),
+		PayloadOn:    string(topics.RunOn), PayloadOff: string(topics.RunOff), QoS: 1,
+	})
 	m.add(cfg, d, "restart", component{
 		Platform: button, Name: "Restart", Class: "restart", Category: config,
 		CommandTopic: cfg.Space.Command(topics.Coordinator, "restart", d.name),
 		PayloadPress: "now", QoS: 1,
-	})
-	m.add(cfg, d, "host", component{
-		Platform: sensor, Name: "Host", Category: diagnostic, Icon: "mdi:server-network",
-		StateTopic: summary, Template: hostTemplate, QoS: 1,
 	})
 }

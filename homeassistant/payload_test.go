@@ -55,6 +55,28 @@ func TestPayloads(t *testing.T) {
 	})
 }
 
+// What runs without the house has a state and a place, and nothing to press.
+func TestAnObservedServiceHasNoSwitch(t *testing.T) {
+	shown(t, func(t *testing.T, b *bus) {
+		b.say(b.space.Summary("mosquitto"), topics.Summary{Service: "mosquitto", Phase: topics.SummaryReady, Run: topics.RunOn, Where: []topics.Node{"attic"}, Observed: true}, true)
+		b.want(10*time.Second, "service_mosquitto")
+		if diff := cmp.Diff([]string{"host", "problem", "status"}, b.components("service_mosquitto")); diff != "" {
+			t.Errorf("components (-want +got):\n%s", diff)
+		}
+		// The house takes it over, and lets go of it.
+		b.summary("mosquitto", "attic")
+		b.news(30 * time.Second)
+		if diff := cmp.Diff([]string{"host", "problem", "restart", "run", "status"}, b.components("service_mosquitto")); diff != "" {
+			t.Errorf("of its own, components (-want +got):\n%s", diff)
+		}
+		b.say(b.space.Summary("mosquitto"), topics.Summary{Service: "mosquitto", Phase: topics.SummaryReady, Run: topics.RunOn, Where: []topics.Node{"attic"}, Observed: true}, true)
+		sent := b.news(30 * time.Second)
+		if len(sent) == 0 || !strings.Contains(sent[0].Payload, `"run":{"platform":"switch"}`) {
+			t.Errorf("the switch is not taken away: %+v", sent)
+		}
+	})
+}
+
 func TestAMachineThatAsksToJoinHasAButton(t *testing.T) {
 	shown(t, func(t *testing.T, b *bus) {
 		before := b.components("house")

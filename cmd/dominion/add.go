@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,16 +35,20 @@ configuration file when you agree. The running leader takes it over at once.
 The directory itself stays where it is. It must also be in services_dir on the
 machines that are to run the service; --install copies it there on this one.
 
+What was adopted on another machine (domain adopt) has no directory here: it is
+added by its name, with a --priority.
+
 To add what is there already changes nothing.`,
 		Example: `  dominion add ./webServer
-  dominion add ./lamp --trait neoPixelLight --depends webServer --yes`,
+  dominion add ./lamp --trait neoPixelLight --depends webServer --yes
+  dominion add zigbee2mqtt --priority external`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd, args[0]) },
 	}
 	program.AddFlags(cmd, localSettings())
 	f := cmd.Flags()
 	f.StringVar(&a.wish.Name, "name", "", "its `name`, default the directory's")
-	f.StringVar(&a.wish.Priority, "priority", "", "required (default), dependency or manual: `when` it runs")
+	f.StringVar(&a.wish.Priority, "priority", "", "required (default), dependency, manual or external: `when` it runs")
 	f.IntVar(&a.wish.Instances, "instances", 0, "on how `many` machines, default one, or all that have its traits")
 	f.StringSliceVar(&a.wish.Traits, "trait", nil, "a `trait` that a machine must have to run it; may be repeated")
 	f.StringSliceVar(&a.wish.Dependencies, "depends", nil, "a `service` that must be ready before it; may be repeated")
@@ -84,7 +89,7 @@ func (a *addition) run(cmd *cobra.Command, dir string) error {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	found, err := readDirectory(dir)
+	found, err := a.look(dir)
 	if err != nil {
 		return &program.Exit{Code: program.BadUsage, Err: err}
 	}
@@ -110,6 +115,17 @@ func (a *addition) run(cmd *cobra.Command, dir string) error {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(done)
 	}
 	return nil
+}
+
+// look reads the directory. What was adopted on another machine has none here:
+// its name and its priority are enough.
+func (a *addition) look(dir string) (setup.Directory, error) {
+	name := filepath.Base(dir)
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && a.wish.Priority != "" && topics.Service(name).Check() == nil {
+		a.wish.Name = cmp.Or(a.wish.Name, name)
+		return setup.Directory{}, nil
+	}
+	return readDirectory(dir)
 }
 
 // enter writes the entry, unless there is one.
@@ -200,7 +216,7 @@ func (a *addition) place(w io.Writer, house *local, dir string, p setup.Proposal
 	if have, ok := house.Services[p.Name]; ok {
 		entry = have
 	}
-	if entry.Priority == coordinator.External {
+	if _, err := os.Stat(dir); entry.Priority == coordinator.External || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	style := screen.Style{Width: program.Columns(w)}

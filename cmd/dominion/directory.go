@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -73,7 +74,10 @@ func readManifest(path string) (setup.Manifest, error) {
 	if err != nil {
 		return setup.Manifest{}, err
 	}
-	out := setup.Manifest{Command: m.Command, Version: m.Version, Port: m.Port, Ends: m.Terms.Ends()}
+	out := setup.Manifest{
+		Outside: cmp.Or(m.Unit, m.Container, m.PIDOf), Own: m.Own,
+		Command: m.Command, Version: m.Version, Port: m.Port, Ends: m.Terms.Ends(),
+	}
 	if m.Terms.Ready != nil {
 		out.Ready = m.Terms.Ready.By
 	}

@@ -30,6 +30,11 @@ type Manifest struct {
 	Port    int
 	Ready   string
 	Ends    bool // it is a oneshot: nothing shows that it is ready but its end
+
+	// Outside is what runs already that it is made of, a unit, a container or a
+	// process; "": it is none. Own: the house starts and stops that.
+	Outside string
+	Own     bool
 }
 
 // Wish is what the operator wants of an entry; what is zero is proposed.
@@ -64,7 +69,9 @@ func Propose(d Directory, w Wish, known []topics.Service) (Proposal, error) {
 	if err := topics.Service(p.Name).Check(); err != nil {
 		return Proposal{}, fmt.Errorf("%w (name it with --name; the directory on the machines bears that name then)", err)
 	}
-	if err := p.run(d); err != nil {
+	if d.Path == "" { // there is none on this machine: its name is all that is needed
+		p.found("only its name is known here")
+	} else if err := p.run(d); err != nil {
 		return Proposal{}, err
 	}
 	if p.Entry.Priority == "" {
@@ -97,6 +104,10 @@ func (p *Proposal) run(d Directory) error {
 	if d.Manifest.Version != "" {
 		p.found("version %s", d.Manifest.Version)
 	}
+	if d.Manifest.Outside != "" {
+		p.outside(d.Manifest)
+		return nil
+	}
 	if len(d.Manifest.Command) > 0 {
 		p.found("service.toml starts %s", strings.Join(d.Manifest.Command, " "))
 		return nil
@@ -119,6 +130,18 @@ func (p *Proposal) run(d Directory) error {
 		}
 	}
 	return nil
+}
+
+// outside is for what was adopted: what is only observed is never started.
+func (p *Proposal) outside(m Manifest) {
+	if m.Own {
+		p.found("it is %s, which the house starts and stops", m.Outside)
+		return
+	}
+	p.found("it is %s, which the house only observes", m.Outside)
+	if p.Entry.Priority == "" {
+		p.Entry.Priority = coordinator.External
+	}
 }
 
 func targetsOf(makefile string) []string {
@@ -158,7 +181,7 @@ var (
 // ready is what shows that it is ready, from what its texts use.
 func (p *Proposal) ready(d Directory) {
 	switch {
-	case p.Entry.Ready != "":
+	case p.Entry.Ready != "", p.Entry.Priority == coordinator.External:
 	case d.Manifest.Ends:
 		p.found("service.toml says that it runs and ends")
 	case d.Manifest.Ready != "":
@@ -229,7 +252,7 @@ func Where(e coordinator.Entry) string {
 	case coordinator.Manual:
 		return on + has + ", when somebody says so (dominion start)"
 	case coordinator.External:
-		return "on a device of its own, which the house only watches"
+		return "without the house, which only watches it"
 	}
 	return on + has
 }
