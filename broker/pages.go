@@ -5,10 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
-	"hash/maphash"
 	"io"
 	"iter"
-	"maps"
 	"os"
 	"slices"
 
@@ -58,28 +56,34 @@ type stored struct {
 	entry   entry
 }
 
-func readStored(seed maphash.Seed, it item) (stored, error) {
+func readStored(it item) (stored, error) {
 	pk, err := decodeRecord(it.key, it.value)
 	if err != nil {
 		return stored{}, err
 	}
-	return stored{pk, entry{hashStored(seed, it.value), len(it.key) + len(it.value)}}, nil
+	return stored{pk, entry{recordHash(it.value), len(it.key) + len(it.value)}}, nil
 }
 
-// surveyFile reads a store file; the seed is for the hashes of what it finds.
-// It panics for no content.
-func surveyFile(file io.ReaderAt, size int64, seed maphash.Seed) survey {
+// surveyFile reads a store file. It panics for no content.
+func surveyFile(file io.ReaderAt, size int64) survey {
 	metas := findMetas(file, size)
 	if len(metas) == 0 {
-		return survey{kept: scanLeaves(file, size, seed), damage: fmt.Errorf("%w: it does not begin as one", errCorrupt)}
+		return survey{kept: scanLeaves(file, size), damage: fmt.Errorf("%w: it does not begin as one", errCorrupt)}
 	}
-	newest := walkTree(file, size, metas[0], seed)
+	newest := walkTree(file, size, metas[0])
 	if newest.damage == nil || len(metas) == 1 {
 		return newest
 	}
-	// What the newest transaction wrote is lost in part, the one before is not.
-	both := walkTree(file, size, metas[1], seed).kept
-	maps.Copy(both, newest.kept)
+	// What the newest transaction wrote is lost in part, and in its place may be
+	// what was there long ago; the transaction before is whole, if it was one.
+	before := walkTree(file, size, metas[1])
+	both := before.kept
+	for topic, m := range newest.kept {
+		was, ok := both[topic]
+		if !ok || before.damage != nil || m.message.Created > was.message.Created {
+			both[topic] = m
+		}
+	}
 	newest.kept = both
 	return newest
 }
@@ -140,7 +144,6 @@ type tree struct {
 	pages    uint64 // below it a page may be
 	used     []bool // by page
 	last     []byte // key that was read last
-	seed     maphash.Seed
 	found    map[string]stored
 	bucket   []byte // value of the bucket; nil: there is none
 	damage   error
@@ -148,25 +151,16 @@ type tree struct {
 	inBucket bool
 }
 
-func walkTree(file io.ReaderAt, size int64, m meta, seed maphash.Seed) survey {
-	t := &tree{file: file, meta: m, pages: m.pages, seed: seed, found: map[string]stored{}}
+func walkTree(file io.ReaderAt, size int64, m meta) survey {
+	t := &tree{file: file, meta: m, pages: m.pages, found: map[string]stored{}}
 	if most := uint64(size / m.pageSize); m.pages > most {
 		t.pages = most
 		t.fault("its end is missing: %d bytes of %d", size, m.pages*uint64(m.pageSize))
 	}
 	t.used = make([]bool, t.pages)
 	t.walk(m.root, 0, nil, nil)
-	t.inBucket, t.last = true, nil
-	switch b := t.bucket; {
-	case b == nil:
-	case len(b) < bucketHead:
-		t.fault("its bucket is %d bytes", len(b))
-	case binary.NativeEndian.Uint64(b) != 0:
-		t.walk(binary.NativeEndian.Uint64(b), 0, nil, nil)
-	case len(b) < bucketHead+pageHead || pageFlags(b[bucketHead:]) != leafPage:
-		t.fault("its bucket is no page")
-	default: // it is so small that it has no page of its own
-		t.leaf(0, b[bucketHead:], nil, nil)
+	if t.bucket != nil {
+		t.walkBucket()
 	}
 	t.checkFreelist()
 	s := survey{kept: t.found, fresh: t.bucket == nil}
@@ -174,6 +168,26 @@ func walkTree(file io.ReaderAt, size int64, m meta, seed maphash.Seed) survey {
 		s.damage = fmt.Errorf("%w: %w (and %d more faults)", errCorrupt, t.damage, t.damages-1)
 	}
 	return s
+}
+
+func (t *tree) walkBucket() {
+	t.inBucket, t.last = true, nil
+	b := t.bucket
+	switch root := binary.NativeEndian.Uint64(b); {
+	case root != 0:
+		t.walk(root, 0, nil, nil)
+	case len(b) < bucketHead+pageHead || pageFlags(b[bucketHead:]) != leafPage:
+		t.fault("its bucket is no page")
+	default: // it is so small that it has no page of its own
+		t.leaf(0, b[bucketHead:], nil, nil)
+	}
+	var sum tally
+	for _, m := range t.found {
+		sum.add(m.entry)
+	}
+	if want := tally(binary.NativeEndian.Uint64(b[8:])); want != 0 && sum != want {
+		t.fault("it is made of the messages of several times")
+	}
 }
 
 func (t *tree) fault(format string, args ...any) {
@@ -297,12 +311,12 @@ func (t *tree) leaf(id uint64, page []byte, first, most []byte) {
 		t.last = it.key
 		switch {
 		case t.inBucket && it.flags == 0:
-			if m, err := readStored(t.seed, it); err != nil {
+			if m, err := readStored(it); err != nil {
 				t.fault("%.60q: %w", it.key, err)
 			} else {
 				t.found[m.message.TopicName] = m
 			}
-		case !t.inBucket && it.flags == bucketFlag && string(it.key) == bucketName:
+		case !t.inBucket && it.flags == bucketFlag && string(it.key) == bucketName && len(it.value) >= bucketHead:
 			t.bucket = it.value
 		default:
 			t.fault("%.60q does not belong there", it.key)
@@ -375,7 +389,7 @@ func (t *tree) checkFreelist() {
 // scanLeaves finds what can be read in a file without a meta: what is sound in
 // any page that was a leaf once, the newest on each topic. It may find what has
 // been cleared since.
-func scanLeaves(file io.ReaderAt, size int64, seed maphash.Seed) map[string]stored {
+func scanLeaves(file io.ReaderAt, size int64) map[string]stored {
 	found := map[string]stored{}
 	for _, pageSize := range slices.Compact([]int64{4 << 10, int64(os.Getpagesize())}) {
 		head := make([]byte, pageSize)
@@ -392,7 +406,7 @@ func scanLeaves(file io.ReaderAt, size int64, seed maphash.Seed) map[string]stor
 				continue
 			}
 			for it := range items(whole) {
-				if m, err := readStored(seed, it); err == nil && m.message.Created >= found[m.message.TopicName].message.Created {
+				if m, err := readStored(it); err == nil && m.message.Created >= found[m.message.TopicName].message.Created {
 					found[m.message.TopicName] = m
 				}
 			}

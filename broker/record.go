@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"hash/maphash"
+	"hash/fnv"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -28,7 +28,7 @@ const (
 
 var errRecord = errors.New("damaged record")
 
-// packetOf is the part of a record that says the same as long as the message does.
+// packetOf is the message as a packet.
 func packetOf(pk packets.Packet) []byte {
 	out := packets.Packet{
 		FixedHeader:     packets.FixedHeader{Type: packets.Publish, Qos: pk.FixedHeader.Qos, Retain: true},
@@ -44,14 +44,12 @@ func packetOf(pk packets.Packet) []byte {
 	return buf.Bytes()
 }
 
-// recordHash tells messages apart by all but the time they came.
-func recordHash(seed maphash.Seed, pk packets.Packet) uint64 {
-	return maphash.Bytes(seed, packetOf(pk))
-}
-
-// hashStored is the recordHash of a record's message.
-func hashStored(seed maphash.Seed, rec []byte) uint64 {
-	return maphash.Bytes(seed, rec[recordHead:])
+// recordHash tells records apart by all but the time their messages came. It is
+// the same on every machine, see tally.
+func recordHash(rec []byte) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write(rec[recordHead-8:])
+	return h.Sum64()
 }
 
 func encodeRecord(pk packets.Packet) []byte {

@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,14 +83,13 @@ func (f *found) survey(file *os.File, log zerolog.Logger) error {
 		file.Close()
 		return unopened(path, err)
 	}
-	seed := maphash.MakeSeed()
-	s := surveyFile(file, info.Size(), seed)
+	s := surveyFile(file, info.Size())
 	f.kept = make([]packets.Packet, 0, len(s.kept))
 	for _, m := range s.kept {
 		f.kept = append(f.kept, m.message)
 	}
 	if s.damage == nil {
-		f.volume, err = openVolume(file, seed)
+		f.volume, err = openVolume(file)
 		if err == nil {
 			f.volume.remember(s.kept)
 			return nil

@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,9 +41,9 @@ type volume struct {
 	path   string
 	db     *bbolt.DB
 	file   *os.File
-	seed   maphash.Seed
 	known  map[string]entry // by topic
 	live   int64            // bytes of their records and topics
+	sum    tally            // of them all
 	closed bool
 }
 
@@ -54,10 +53,19 @@ type entry struct {
 	size int
 }
 
+// tally is the sum of the hashes of all that a file holds. It is kept as the
+// sequence number of the bucket, so that pages of several transactions, each
+// of which is sound, are not taken for one: a disk that says that it has
+// written what it has not leaves those. 0 says nothing.
+type tally uint64
+
+func (t *tally) add(e entry)    { *t += tally(e.hash) }
+func (t *tally) remove(e entry) { *t -= tally(e.hash) }
+
 // openVolume has bbolt work on a file that surveyFile found sound, or that is
-// empty; the seed is for hashes. It closes the file if it cannot.
-func openVolume(file *os.File, seed maphash.Seed) (*volume, error) {
-	v := &volume{path: file.Name(), file: file, seed: seed, known: map[string]entry{}}
+// empty. It closes the file if it cannot.
+func openVolume(file *os.File) (*volume, error) {
+	v := &volume{path: file.Name(), file: file, known: map[string]entry{}}
 	err := soundly(func() (err error) {
 		v.db, err = bbolt.Open(v.path, 0o600, &bbolt.Options{
 			Timeout:      time.Second, // the lock is ours already
@@ -93,7 +101,7 @@ func newVolume(path string) (*volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := openVolume(file, maphash.MakeSeed())
+	v, err := openVolume(file)
 	if err != nil {
 		_ = os.Remove(path)
 	}
@@ -118,6 +126,7 @@ func (v *volume) remember(found map[string]stored) {
 	for topic, m := range found {
 		v.known[topic] = m.entry
 		v.live += int64(m.entry.size)
+		v.sum.add(m.entry)
 	}
 }
 
@@ -161,11 +170,11 @@ func (v *volume) change(b *batch, topic string, current func(string) (packets.Pa
 		}
 		return
 	}
-	hash := recordHash(v.seed, pk)
+	value := encodeRecord(pk)
+	hash := recordHash(value)
 	if stored && hash == old.hash {
 		return
 	}
-	value := encodeRecord(pk)
 	b.puts[topic], b.now[topic] = value, entry{hash, len(topic) + len(value)}
 	b.bytes += len(topic) + len(value)
 }
@@ -174,9 +183,20 @@ func (v *volume) commit(b batch) error {
 	if len(b.puts)+len(b.deletes) == 0 {
 		return nil
 	}
+	sum := v.sum
+	for topic := range b.puts {
+		sum.remove(v.known[topic])
+		sum.add(b.now[topic])
+	}
+	for _, topic := range b.deletes {
+		sum.remove(v.known[topic])
+	}
 	err := soundly(func() error {
 		return v.db.Update(func(tx *bbolt.Tx) error {
 			bucket := tx.Bucket([]byte(bucketName))
+			if err := bucket.SetSequence(uint64(sum)); err != nil {
+				return err
+			}
 			for topic, value := range b.puts {
 				if err := bucket.Put([]byte(topic), value); err != nil {
 					return err
@@ -196,6 +216,7 @@ func (v *volume) commit(b batch) error {
 		}
 		return err
 	}
+	v.sum = sum
 	for topic, e := range b.now {
 		v.live += int64(e.size - v.known[topic].size)
 		v.known[topic] = e
