@@ -98,6 +98,7 @@ func judgement(d *Domain, wanted map[topics.Service]topics.Wanted, v View) topic
 type tally struct {
 	ready, starting, failing, stopping, silent, gated int
 
+	done    int // of the ready ones: oneshots that have succeeded
 	over    int // ended as their restart policy has it
 	down    int // observed, and not running
 	since   topics.Stamp
@@ -129,13 +130,13 @@ func summarise(s topics.Service, verdict Verdict, plan Plan, v View, domains map
 	}
 	sum.Phase = phase(verdict, t, len(verdict.Where), ready, external)
 	switch sum.Phase {
-	case topics.SummaryReady:
+	case topics.SummaryReady, topics.SummaryDone:
 	case topics.SummaryDegraded, topics.SummaryStopped, topics.SummaryOrphaned, topics.SummaryWaiting, topics.SummaryUnknown, topics.SummaryLost:
 		sum.Why = first(verdict.Why, t.why)
 	default:
 		sum.Why = first(t.why, verdict.Why)
 	}
-	if sum.Why == nil && sum.Phase != topics.SummaryReady {
+	if sum.Why == nil && !sum.Phase.Met() {
 		sum.Why = &topics.Why{Code: topics.WaitApply, Text: "was told to, has not reported yet", Next: "dominion why " + string(s)}
 	}
 	return sum
@@ -154,6 +155,9 @@ func (t *tally) count(d *Domain, s topics.Service, want topics.Wanted) {
 		t.countObserved(d, r)
 	case reported && r.Ready:
 		t.ready++
+		if r.Complete() {
+			t.done++
+		}
 		if t.since == "" {
 			t.since = r.Since
 		}
@@ -212,6 +216,8 @@ func phase(verdict Verdict, t tally, places, ready int, external bool) topics.Su
 		return topics.SummaryWaiting
 	case t.ready == places && short(verdict):
 		return topics.SummaryDegraded
+	case t.ready == places && t.done == places:
+		return topics.SummaryDone
 	case t.ready == places:
 		return topics.SummaryReady
 	case t.ready > 0:

@@ -42,7 +42,7 @@ func TestWhatIsDoneIsAllThatADependentWaitsFor(t *testing.T) {
 		t.Errorf("once it is done, the page has %+v", w)
 	}
 	report := coordinator.MakeReport(v, plan)
-	if s := report.Summaries["migrate"]; s.Phase != topics.SummaryReady || s.Ready != 1 || s.Why != nil {
+	if s := report.Summaries["migrate"]; s.Phase != topics.SummaryDone || s.Ready != 1 || s.Why != nil {
 		t.Errorf("summary %+v", s)
 	}
 	if l := report.Lookups["migrate"]; l.Ready != 0 || len(l.Endpoints) != 0 {

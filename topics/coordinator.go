@@ -44,6 +44,7 @@ type SummaryPhase string
 // Phases of a service in its summary.
 const (
 	SummaryReady    SummaryPhase = "ready"
+	SummaryDone     SummaryPhase = "done" // a oneshot that has succeeded
 	SummaryDegraded SummaryPhase = "degraded"
 	SummaryStarting SummaryPhase = "starting"
 	SummaryWaiting  SummaryPhase = "waiting"
@@ -55,10 +56,13 @@ const (
 	SummaryOrphaned SummaryPhase = "orphaned"
 )
 
+// Met tells that a service is as a person who wants it to run would have it.
+func (p SummaryPhase) Met() bool { return p == SummaryReady || p == SummaryDone }
+
 // SummaryPhases are all of them, in the order above.
 func SummaryPhases() []SummaryPhase {
 	return []SummaryPhase{
-		SummaryReady, SummaryDegraded, SummaryStarting, SummaryWaiting, SummaryStopping,
+		SummaryReady, SummaryDone, SummaryDegraded, SummaryStarting, SummaryWaiting, SummaryStopping,
 		SummaryStopped, SummaryFailing, SummaryLost, SummaryUnknown, SummaryOrphaned,
 	}
 }

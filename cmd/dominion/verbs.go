@@ -23,7 +23,7 @@ type verb struct {
 }
 
 func verbs() []verb {
-	ready := func(s topics.Summary, known bool) bool { return known && s.Phase == topics.SummaryReady }
+	ready := func(s topics.Summary, known bool) bool { return known && s.Phase.Met() }
 	stopped := func(s topics.Summary, known bool) bool { return !known || s.Phase == topics.SummaryStopped }
 	return []verb{
 		{name: "start", short: "Have a service run, whatever the catalogue says", reached: ready,
@@ -43,7 +43,7 @@ func verbs() []verb {
 
 // settledAs tells that a service is as the house wants it, whatever that is.
 func settledAs(s topics.Summary, known bool) bool {
-	return known && (s.Phase == topics.SummaryReady || s.Phase == topics.SummaryStopped)
+	return known && (s.Phase.Met() || s.Phase == topics.SummaryStopped)
 }
 
 func verbCommands() []*cobra.Command {

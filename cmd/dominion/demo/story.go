@@ -283,7 +283,7 @@ func onItsWay(p topics.SummaryPhase) bool {
 
 func toneOf(p topics.SummaryPhase) tone {
 	switch p {
-	case topics.SummaryReady:
+	case topics.SummaryReady, topics.SummaryDone:
 		return good
 	case topics.SummaryStopped:
 		return plain

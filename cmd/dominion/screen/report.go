@@ -175,10 +175,12 @@ func counted(v View, n *house.Node) (wanted, ready int) {
 // asWanted tells whether a service needs nobody's attention.
 func asWanted(s topics.Summary) bool {
 	switch s.Phase {
-	case topics.SummaryReady:
+	case topics.SummaryReady, topics.SummaryDone:
 		return s.Run != topics.RunOff
+	case topics.SummaryWaiting:
+		return s.Why != nil && s.Why.Code == topics.Scheduled
 	case topics.SummaryStopped:
-		return s.Run == topics.RunOff
+		return s.Run == topics.RunOff || s.Observed // whoever stopped it knows
 	}
 	return false
 }

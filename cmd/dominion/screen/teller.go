@@ -154,7 +154,7 @@ func (t *Teller) event(a topics.Address, m topics.Message, now time.Time) (news,
 	switch a.Kind {
 	case "heartbeat":
 		return news{}, t.house.Apply(m, now)
-	case "sync":
+	case "sync", "log":
 		return news{}, nil
 	case "reply":
 		r, err := topics.Decode[topics.Reply](m.Payload)

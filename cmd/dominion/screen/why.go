@@ -125,6 +125,8 @@ func (e *explainer) service(name topics.Service, indent int) {
 		e.advise(sum.Why.Next)
 	}
 	switch {
+	case sum.Observed:
+		e.say(indent+2, plain, "observed: it runs without the house, which neither starts nor stops it")
 	case sum.Because != "" && sum.Run == topics.RunOff:
 		e.say(indent+2, plain, "not wanted: %s", sum.Because)
 	case sum.Because != "":
@@ -201,8 +203,8 @@ func (e *explainer) needs(name topics.Service, indent int, content bool) {
 	for _, dependency := range e.dependencies()[name] {
 		sum, ok := e.view.House.Summary(dependency, e.view.Now)
 		switch {
-		case ok && sum.Phase == topics.SummaryReady:
-			ready = append(ready, fmt.Sprintf("%s (ready on %s)", dependency, places(sum.Where)))
+		case ok && sum.Phase.Met():
+			ready = append(ready, fmt.Sprintf("%s (%s on %s)", dependency, sum.Phase, places(sum.Where)))
 			continue
 		case ok && content:
 			ready = append(ready, fmt.Sprintf("%s (%s)", dependency, sum.Phase))

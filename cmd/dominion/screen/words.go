@@ -60,7 +60,7 @@ func phase(s topics.Summary) string {
 
 func phaseColour(p topics.SummaryPhase) colour {
 	switch p {
-	case topics.SummaryReady:
+	case topics.SummaryReady, topics.SummaryDone:
 		return green
 	case topics.SummaryDegraded, topics.SummaryStarting, topics.SummaryWaiting, topics.SummaryStopping:
 		return yellow
@@ -102,6 +102,9 @@ func ended(e topics.Exit) string {
 // "running, ready, port 8080, pid 4711, for 3 h".
 func instance(s topics.ServiceState, now time.Time) string {
 	words := []string{string(s.Phase)}
+	if s.Observed {
+		words = append(words, "observed")
+	}
 	switch {
 	case s.Ready:
 		words = append(words, "ready")
