@@ -7,7 +7,6 @@ import (
 
 	"dominion/broker/client"
 	"dominion/cmd/dominion/metrics"
-	"dominion/cmd/program"
 	"dominion/topics"
 	"dominion/topics/house"
 )
@@ -30,7 +29,7 @@ func (l *leader) takeCensus(ctx context.Context, c *census) error {
 	if err != nil {
 		return err
 	}
-	return program.Live(ctx, bus, func(ctx context.Context) error {
+	return client.Live(ctx, bus, func(ctx context.Context) error {
 		for {
 			select {
 			case in := <-bus.Inbound():
@@ -65,7 +64,7 @@ func (c *census) house(now time.Time) metrics.House {
 		Leading: c.view.Leads(),
 		Domains: zeros(topics.JudgedOnline, topics.JudgedSuspect, topics.JudgedLost, topics.JudgedStopped,
 			topics.JudgedSleeping, topics.JudgedUnknown, topics.JudgedConflict),
-		Services: zeros(topics.SummaryReady, topics.SummaryDegraded, topics.SummaryStarting, topics.SummaryWaiting, topics.SummaryStopping,
+		Services: zeros(topics.SummaryReady, topics.SummaryDone, topics.SummaryDegraded, topics.SummaryStarting, topics.SummaryWaiting, topics.SummaryStopping,
 			topics.SummaryStopped, topics.SummaryFailing, topics.SummaryLost, topics.SummaryUnknown, topics.SummaryOrphaned),
 		Alerts: zeros(topics.SeverityInfo, topics.SeverityWarning, topics.SeverityError),
 	}

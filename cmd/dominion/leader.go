@@ -280,7 +280,7 @@ func (l *leader) run(ctx context.Context) error {
 }
 
 func (l *leader) lead(ctx context.Context) error {
-	return program.Live(ctx, l.leads, func(ctx context.Context) error { return l.coordinator.Run(ctx, l.leads) })
+	return client.Live(ctx, l.leads, func(ctx context.Context) error { return l.coordinator.Run(ctx, l.leads) })
 }
 
 // supervise runs the agent. A house is led on without it.
@@ -310,7 +310,7 @@ func (l *leader) bridge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return program.Live(ctx, bus, func(ctx context.Context) error { return b.Run(ctx, bus) })
+	return client.Live(ctx, bus, func(ctx context.Context) error { return b.Run(ctx, bus) })
 }
 
 // announced waits until this leader has announced the house's id: a new
@@ -324,7 +324,7 @@ func (l *leader) announced(ctx context.Context) (topics.HouseID, error) {
 		return "", err
 	}
 	var house topics.HouseID
-	return house, program.Live(ctx, bus, func(ctx context.Context) error {
+	return house, client.Live(ctx, bus, func(ctx context.Context) error {
 		for {
 			select {
 			case in := <-bus.Inbound():

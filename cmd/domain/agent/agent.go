@@ -102,7 +102,7 @@ func (a *Agent) Close() error { return a.data.Close() }
 // under the name, since a clone that appears is no reason to go dark; else
 // what this run started ends, since it runs there.
 func (a *Agent) Run(ctx context.Context) error {
-	err := program.Live(ctx, a.bus, func(ctx context.Context) error {
+	err := client.Live(ctx, a.bus, func(ctx context.Context) error {
 		ctx, leave := a.leaving(ctx)
 		defer leave()
 		return a.device.Run(ctx, a.bus)
