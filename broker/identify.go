@@ -153,7 +153,7 @@ func (s *Server) Login(ctx context.Context, remote net.Addr, user, password stri
 	}
 	account, no := s.byPassword(remote, login{named: true, user: user, password: password}, ctx.Done())
 	if no != nil {
-		s.refuseVisitor(remote, shorten(user), no.why)
+		s.refuseVisitor(Connecting, remote, shorten(user), no.why)
 		return topics.Account{}, errors.New(no.why)
 	}
 	return account, nil

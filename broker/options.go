@@ -126,6 +126,7 @@ const (
 	Publishing  Deed = "publish"
 	Subscribing Deed = "subscribe"
 	Willing     Deed = "will" // the CONNECT that carried the will was refused
+	Opening     Deed = "open" // a WebSocket, by a web page; there is no client yet
 )
 
 // Refusal is one thing that a client wanted and was not let do.

@@ -41,7 +41,7 @@ func (s *Server) WebSocket(origins []string) http.Handler {
 		}
 		if why := misplaced(r, origins); why != "" {
 			s.count.turnedAway.Add(1)
-			s.refuseVisitor(remote, "", why)
+			s.refuseVisitor(Opening, remote, "", why)
 			http.Error(w, "Not let in: "+why+".", http.StatusForbidden)
 			return
 		}
@@ -107,13 +107,13 @@ func misplaced(r *http.Request, origins []string) (why string) {
 	origin := named[0]
 	switch page, err := url.Parse(origin); {
 	case len(named) > 1:
-		return "it names more than one origin"
+		return "it is of more than one origin"
 	case slices.ContainsFunc(origins, func(o string) bool { return strings.EqualFold(o, origin) }):
 		return ""
 	case err == nil && page.Host != "" && strings.EqualFold(page.Host, r.Host) && (r.TLS != nil || unmistakable(page.Hostname())):
 		return ""
 	}
-	return fmt.Sprintf("its page is of %.100q, which is not among the origins", origin)
+	return fmt.Sprintf("it is of %.100q, which is not among the origins", origin)
 }
 
 // unmistakable tells whether a host of a URL without TLS is certainly who it
@@ -125,13 +125,13 @@ func unmistakable(host string) bool {
 }
 
 // refuseVisitor tells that somebody was refused over HTTP.
-func (s *Server) refuseVisitor(remote net.Addr, name, why string) {
+func (s *Server) refuseVisitor(what Deed, remote net.Addr, name, why string) {
 	s.count.refused.Add(1)
 	if unsaid, say := s.door.refused.say(time.Now()); say {
 		s.log.Warn().Stringer("remote", remote).Str("why", why).Str("account", name).Int64("unsaid", unsaid).Msg("refused over HTTP")
 	}
 	if s.opt.Refused != nil {
-		s.opt.Refused(Refusal{What: Connecting, Account: name, Remote: remote.String(), Why: why})
+		s.opt.Refused(Refusal{What: what, Account: name, Remote: remote.String(), Why: why})
 	}
 }
 

@@ -244,12 +244,17 @@ func cut(s string) string {
 
 func refusalText(r broker.Refusal) string {
 	who := fmt.Sprintf("client %.60q", r.Client)
+	if r.Client == "" { // it spoke HTTP, or has none
+		who = "somebody"
+	}
 	if r.Account != "" {
 		who += " (" + cut(r.Account) + ")"
 	}
 	who += " from " + withoutPort(r.Remote)
 	topic := cut(r.Topic)
 	switch r.What {
+	case broker.Opening:
+		return fmt.Sprintf("a web page in a browser at %s was not let in: %s", withoutPort(r.Remote), r.Why)
 	case broker.Connecting:
 		return fmt.Sprintf("%s was not let in: %s", who, cut(r.Why))
 	case broker.Willing:
@@ -261,6 +266,9 @@ func refusalText(r broker.Refusal) string {
 }
 
 func refusalRemedy(r broker.Refusal) string {
+	if r.What == broker.Opening {
+		return "if it is yours: add it to origins in the leader's configuration, and start it again"
+	}
 	if r.What == broker.Connecting || r.Account == "" {
 		return "if it is yours: dominion invite (a machine) or dominion user add (anything else)"
 	}

@@ -151,3 +151,17 @@ func isReset(err error) bool {
 	_, ok := err.(*net.OpError)
 	return ok
 }
+
+func TestARefusedPageIsTold(t *testing.T) {
+	g := newGate(nil, zerolog.Nop())
+	g.tellRefusal(broker.Refusal{What: broker.Opening, Remote: "10.0.0.7:1", Why: `it is of "http://evil.example", which is not among the origins`}, time.Now())
+	n := <-g.notices
+	want := topics.Alert{
+		Severity: topics.SeverityWarning,
+		Text:     `a web page in a browser at 10.0.0.7 was not let in: it is of "http://evil.example", which is not among the origins`,
+		Next:     "if it is yours: add it to origins in the leader's configuration, and start it again",
+	}
+	if diff := cmp.Diff(want, *n.Alert); diff != "" {
+		t.Errorf("alert (-want +got):\n%s", diff)
+	}
+}
