@@ -20,6 +20,7 @@ import (
 	"dominion/broker"
 	"dominion/cmd/domain/agent"
 	"dominion/cmd/program"
+	"dominion/device/systemd/systemdtest"
 	"dominion/topics"
 )
 
@@ -35,11 +36,13 @@ func TestMain(m *testing.M) {
 
 // TestScripts is the specification of the command line.
 func TestScripts(t *testing.T) {
+	systemd := fakeSystemd(t)
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("XDG_DATA_HOME", filepath.Join(env.WorkDir, "share"))
 			env.Setenv("USER", "ann")
+			env.Setenv("SYSTEMD", systemd)
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -48,6 +51,18 @@ func TestScripts(t *testing.T) {
 			"get":     get,
 		},
 	})
+}
+
+// fakeSystemd is the bus of a manager with some units; "" where no bus can be.
+func fakeSystemd(t *testing.T) string {
+	if _, err := exec.LookPath("dbus-daemon"); err != nil {
+		return ""
+	}
+	fake := systemdtest.New(t)
+	for _, unit := range []string{"zigbee2mqtt.service", "mosquitto.service", "systemd-journald.service"} {
+		fake.Set(unit, systemdtest.Active(0))
+	}
+	return fake.Address
 }
 
 // patience is how long a script waits for something; it takes far less.
