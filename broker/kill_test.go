@@ -118,7 +118,12 @@ func killInStorm(t *testing.T, dir string, round int) {
 		})
 	}
 	file := filepath.Join(dir, "retained.db")
-	awaitCommits(t, file, 1+round%3)
+	eventually(t, "something is acknowledged", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(acked) > 0
+	})
+	awaitCommits(t, file, round%3)
 	mu.Lock()
 	safe := maps.Clone(acked)
 	mu.Unlock()
@@ -132,9 +137,6 @@ func killInStorm(t *testing.T, dir string, round int) {
 		t.Fatalf("round %d: the store is damaged: %s", round, s.Recovered())
 	}
 	kept := retained(t, s, "#")
-	if len(safe) == 0 {
-		t.Errorf("round %d: nothing was acknowledged", round)
-	}
 	for topic, n := range safe {
 		if got, err := strconv.Atoi(kept[topic]); err != nil || got < n {
 			t.Errorf("round %d: %s is %q, but %d was acknowledged two transactions before the kill", round, topic, kept[topic], n)
