@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,8 +21,11 @@ const (
 	object  = dbus.ObjectPath("/org/freedesktop/systemd1")
 )
 
-// ErrNone is returned where no systemd runs that this user could speak to.
+// ErrNone is returned where no systemd runs.
 var ErrNone = errors.New("no systemd runs on this machine")
+
+// ErrNoBus is returned where systemd runs, and only root can speak to it.
+var ErrNoBus = errors.New("only root can speak to systemd here: there is no message bus (sudo apt install dbus)")
 
 // Manager is one service manager: the machine's, or this user's own.
 type Manager struct {
@@ -58,7 +62,13 @@ func systemDial() func(context.Context) (*dbus.Conn, error) {
 	if os.Geteuid() == 0 && exists(private) {
 		return func(ctx context.Context) (*dbus.Conn, error) { return direct(ctx, private) }
 	}
-	return bus
+	return func(ctx context.Context) (*dbus.Conn, error) {
+		conn, err := bus(ctx)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = ErrNoBus
+		}
+		return conn, err
+	}
 }
 
 func userDial() func(context.Context) (*dbus.Conn, error) {

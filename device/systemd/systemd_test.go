@@ -121,6 +121,7 @@ func TestWhatSystemdSaysIsUnderstood(t *testing.T) {
 		"it stops":               {with(systemdtest.Active(7), "ActiveState", "deactivating", "SubState", "stop-sigterm"), outside.Stopping, "stop-sigterm", process.Exit{}},
 		"it reloads":             {with(systemdtest.Active(7), "ActiveState", "reloading"), outside.Up, "", process.Exit{}},
 		"a signal killed it":     {with(systemdtest.Failed(11), "Result", "core-dump", "ExecMainCode", int32(3)), outside.Failed, "it crashed", process.Exit{Known: true, Signal: syscall.SIGSEGV}},
+		"somebody killed it":     {with(systemdtest.Failed(9), "Result", "signal", "ExecMainCode", int32(2)), outside.Failed, "ended by SIGKILL", process.Exit{Known: true, Signal: syscall.SIGKILL}},
 		"memory was used up":     {with(systemdtest.Failed(9), "Result", "oom-kill", "ExecMainCode", int32(2)), outside.Failed, "no memory left", process.Exit{Known: true, Signal: syscall.SIGKILL}},
 		"its program is missing": {systemdtest.Failed(203), outside.Failed, "its program cannot be run", process.Exit{Known: true, Code: 203}},
 		"it is masked":           {with(systemdtest.Inactive(), "LoadState", "masked"), outside.Down, "masked", process.Exit{Known: true}},

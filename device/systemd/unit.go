@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 
 	"dominion/device/outside"
 	"dominion/device/process"
@@ -207,7 +208,11 @@ func reason(result string, exit process.Exit) string {
 	if text, ok := words[result]; ok {
 		return ": " + text
 	}
-	if result != "exit-code" {
+	switch result {
+	case "exit-code":
+	case "signal":
+		return ": it was ended by " + unix.SignalName(exit.Signal)
+	default:
 		return ""
 	}
 	own := map[int]string{
