@@ -143,7 +143,7 @@ func (s *Server) published(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 	emptying := pk.FixedHeader.Retain && len(pk.Payload) == 0
 	v := s.verdict(c, pk.TopicName, emptying)
 	if v.refusal != "" {
-		return s.ignore(c, pk, v, v.refusal)
+		return s.ignore(c, pk, v, v.refusal, s.refusalOf(pk.TopicName))
 	}
 	switch {
 	case !pk.FixedHeader.Retain:
@@ -155,7 +155,7 @@ func (s *Server) published(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 			break
 		}
 		if why := s.mayRetain(c, pk); why != "" {
-			return s.ignore(c, pk, v, why)
+			return s.ignore(c, pk, v, why, packets.ErrQuotaExceeded)
 		}
 	default:
 		// A command that is found later would be run later.
@@ -168,7 +168,8 @@ func (s *Server) published(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 }
 
 // ignore refuses a PUBLISH.
-func (s *Server) ignore(c *conn, pk packets.Packet, v *verdict, why string) (packets.Packet, error) {
+func (s *Server) ignore(c *conn, pk packets.Packet, v *verdict, why string, reason packets.Code) (packets.Packet, error) {
+	c.answers.refuse(pk, reason)
 	topic := pk.TopicName
 	if strings.HasPrefix(topic, shield+"$") {
 		topic = topic[len(shield):]
@@ -265,16 +266,23 @@ func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if c == nil {
 		return pk
 	}
+	if pk.FixedHeader.Type != packets.Publish {
+		answered(&pk)
+	}
 	switch pk.FixedHeader.Type {
 	case packets.Connack:
 		tellExpiry(c, &pk)
+		s.announce(&pk)
 		if pk.ReasonCode = connackCode(c, cl, pk); pk.ReasonCode == packets.CodeSuccess.Code {
 			c.inherit(cl, pk.SessionPresent)
 			c.known()
 		}
 	case packets.Suback:
 		pk.PacketID = c.subscribe
+	case packets.Unsuback:
+		pk.ReasonCodes = c.answers.unsubscribed
 	case packets.Puback, packets.Pubrec:
+		c.answers.acknowledge(&pk)
 		c.arrivals.acknowledge(&pk)
 	case packets.Pubrel:
 		pk = c.resumption.await(c, pk)

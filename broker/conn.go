@@ -48,6 +48,7 @@ type conn struct {
 	ahead      []byte        // read already, for mochi to read again
 	silence    time.Duration // how long it may say nothing
 	arrivals   arrivals
+	answers    answers
 	inspection inspection
 	client     *mqtt.Client // once CONNECT was read
 	claimed    string       // the name it logs in with

@@ -71,6 +71,17 @@ func unshared(filter string) string {
 	return inner
 }
 
+// validShare holds a filter that begins with $share to MQTT 5, 4.8.2: a name
+// without wildcards and a filter follow. (mochi takes $SHARE for the same.)
+func validShare(filter string) bool {
+	const share = "$share"
+	if len(filter) < len(share) || !strings.EqualFold(filter[:len(share)], share) {
+		return true
+	}
+	name, bare, whole := strings.Cut(strings.TrimPrefix(filter, share+"/"), "/")
+	return strings.HasPrefix(filter, share+"/") && whole && name != "" && bare != "" && !strings.ContainsAny(name, "+#")
+}
+
 // shorten makes a foreign string fit a log line.
 func shorten(s string) string {
 	const most = 120

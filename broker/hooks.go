@@ -83,8 +83,7 @@ func (h *hooks) OnSubscribed(cl *mqtt.Client, _ packets.Packet, codes []byte) {
 
 // OnUnsubscribe comes after mochi judged the packet's id.
 func (h *hooks) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
-	h.s.unsubscribing(cl, pk)
-	return pk
+	return h.s.unsubscribing(cl, pk)
 }
 
 // OnWill is asked for the will of a client that is lost: wills.go.

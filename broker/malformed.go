@@ -20,11 +20,12 @@ type inspection struct {
 	level byte // of MQTT
 	most  int  // bytes of a packet
 
-	begun  bool   // CONNECT, which greet looked at, has passed
-	part   []byte // the beginning of a packet of which not enough has come
-	rest   int    // bytes to come of a packet that is as it should be
-	reason byte   // that of DISCONNECT, which mochi does not always read
-	fault  error  // what is wrong with the packet after those that passed
+	begun   bool   // CONNECT, which greet looked at, has passed
+	aliases uint64 // one bit for each that has a topic
+	part    []byte // the beginning of a packet of which not enough has come
+	rest    int    // bytes to come of a packet that is as it should be
+	reason  byte   // that of DISCONNECT, which mochi does not always read
+	fault   error  // what is wrong with the packet after those that passed
 }
 
 // pass returns how much of b may be handed on. After a fault, which is a
@@ -124,7 +125,7 @@ func checkFlags(first byte) error {
 func (i *inspection) check(kind, first byte, p *parts) error {
 	switch kind {
 	case packets.Publish:
-		return checkPublish(first, p)
+		return i.checkPublish(first, p)
 	case packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp:
 		return i.checkAck(kind, p)
 	case packets.Subscribe:
@@ -143,7 +144,7 @@ func (i *inspection) check(kind, first byte, p *parts) error {
 }
 
 // checkPublish is for MQTT 5.
-func checkPublish(first byte, p *parts) error {
+func (i *inspection) checkPublish(first byte, p *parts) error {
 	topic := p.text()
 	if first>>1&3 > 0 && p.id() == 0 && !p.short {
 		return packets.ErrProtocolViolationNoPacketID
@@ -158,8 +159,14 @@ func checkPublish(first byte, p *parts) error {
 		return packets.ErrProtocolViolationNoTopic
 	case bytes.ContainsAny(topic, "+#"):
 		return packets.ErrTopicNameInvalid
+	case p.fault != nil || !found.has(packets.PropTopicAlias):
+		return p.fault
+	case len(topic) > 0:
+		i.aliases |= 1 << found.alias
+	case i.aliases>>found.alias&1 == 0:
+		return packets.ErrTopicAliasInvalid
 	}
-	return p.fault
+	return nil
 }
 
 func (i *inspection) checkAck(kind byte, p *parts) error {

@@ -47,9 +47,10 @@ const replayOrigin = "\x00replay"
 
 // wish is one filter of a SUBSCRIBE whose retained messages are to be sent.
 type wish struct {
-	sub    packets.Subscription
-	wanted bool
-	topics []string // once it is granted: what comes to be retained later is news
+	sub     packets.Subscription
+	wanted  bool
+	refusal byte     // reason for SUBACK; 0: none
+	topics  []string // once it is granted: what comes to be retained later is news
 }
 
 func newWish(sub packets.Subscription, existed bool) wish {

@@ -24,11 +24,11 @@ func (s *Server) subscribing(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 	for i := range pk.Filters {
 		sub := &pk.Filters[i]
 		_, existed := cl.State.Subscriptions.Get(sub.Filter)
-		why := s.judgeFilter(c, sub.Filter)
+		why, reason := s.judgeFilter(c, sub.Filter)
 		switch {
 		case why != "" || existed:
 		case has >= s.opt.MaxSubscriptions:
-			why = fmt.Sprintf("a client may have no more than %d subscriptions", s.opt.MaxSubscriptions)
+			why, reason = fmt.Sprintf("a client may have no more than %d subscriptions", s.opt.MaxSubscriptions), packets.ErrQuotaExceeded
 		default:
 			has++
 		}
@@ -39,7 +39,9 @@ func (s *Server) subscribing(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 			}
 			s.refused(c, Subscribing, sub.Filter, why)
 		}
-		c.wishes = append(c.wishes, newWish(*sub, existed))
+		w := newWish(*sub, existed)
+		w.refusal = reason.Code
+		c.wishes = append(c.wishes, w)
 		sub.RetainHandling = neverReplay
 	}
 	if len(refused) > 0 {
@@ -56,6 +58,9 @@ func (s *Server) subscribed(cl *mqtt.Client, codes []byte) {
 	}
 	c.refusing.Store(nil)
 	for i, w := range c.wishes {
+		if i < len(codes) && w.refusal != 0 && cl.Properties.ProtocolVersion == 5 {
+			codes[i] = w.refusal // SUBACK is made of them
+		}
 		if i < len(codes) && codes[i] < packets.ErrUnspecifiedError.Code && w.wanted {
 			w.topics = s.retainedOn(w.sub.Filter)
 			if c.replay.add(w) {
@@ -66,11 +71,17 @@ func (s *Server) subscribed(cl *mqtt.Client, codes []byte) {
 	}
 }
 
-// unsubscribing does what mochi leaves out for the same reason as in
-// subscribing, when the packet's id is among those in flight.
-func (s *Server) unsubscribing(cl *mqtt.Client, pk packets.Packet) {
+// unsubscribing tells mochi which subscriptions there are to end. It does what
+// mochi leaves out for the same reason as in subscribing, when the packet's id
+// is among those in flight.
+func (s *Server) unsubscribing(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c := connOf(cl)
+	if c == nil {
+		return pk
+	}
+	pk.Filters = c.answers.unsubscribe(cl, pk.Filters)
 	if _, taken := cl.State.Inflight.Get(pk.PacketID); !taken {
-		return
+		return pk
 	}
 	for _, sub := range pk.Filters {
 		if s.mqtt.Topics.Unsubscribe(sub.Filter, cl.ID) {
@@ -78,19 +89,20 @@ func (s *Server) unsubscribing(cl *mqtt.Client, pk packets.Packet) {
 		}
 		cl.State.Subscriptions.Delete(sub.Filter)
 	}
+	return pk
 }
 
-func (s *Server) judgeFilter(c *conn, filter string) (refusal string) {
+func (s *Server) judgeFilter(c *conn, filter string) (refusal string, reason packets.Code) {
 	bare := unshared(filter)
 	switch {
-	case !validFilter(bare):
-		return "not a filter"
+	case !validFilter(bare), !validShare(filter):
+		return "not a filter", packets.ErrTopicFilterInvalid
 	case levels(bare) > s.opt.MaxLevels:
-		return "too many levels"
+		return "too many levels", packets.ErrTopicFilterInvalid
 	case !s.mayRead(c.who, bare):
-		return "may not read there"
+		return "may not read there", packets.ErrNotAuthorized
 	}
-	return ""
+	return "", packets.Code{}
 }
 
 // allowed answers mochi's question about a topic. What a client may write is
