@@ -185,6 +185,8 @@ type packet struct {
 	payload     string // PUBLISH
 	props       []property
 	rest        []byte // bytes that ought not to be there
+	size        int    // bytes, all in all
+	long        bool   // its length has more bytes than it needs
 }
 
 func (p packet) String() string {
@@ -228,8 +230,8 @@ func readPacket(r *bufio.Reader, level byte) (packet, error) {
 	if err != nil {
 		return packet{}, err
 	}
-	length := 0
-	for shift := 0; ; shift += 7 {
+	length, shift := 0, 0
+	for ; ; shift += 7 {
 		b, err := r.ReadByte()
 		switch {
 		case err != nil:
@@ -245,7 +247,10 @@ func readPacket(r *bufio.Reader, level byte) (packet, error) {
 	if _, err := io.ReadFull(r, body); err != nil {
 		return packet{}, err
 	}
-	return decode(first, body, level)
+	p, err := decode(first, body, level)
+	p.size = 1 + shift/7 + 1 + length
+	p.long = shift/7+1 > len(varint(length))
+	return p, err
 }
 
 func decode(first byte, body []byte, level byte) (packet, error) {
