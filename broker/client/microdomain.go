@@ -53,8 +53,12 @@ type Microdomain struct {
 	ID topics.MachineID
 	// Client is given Options before it connects, to change them; nil: none.
 	Client func(*Options)
+	// Proxy is set by who speaks for a device: when Serve ends, the device goes
+	// on, and nothing is said.
+	Proxy bool
 
 	mu      sync.Mutex // guards what follows
+	away    bool
 	waits   *topics.Why
 	changed chan struct{}
 }
@@ -62,9 +66,17 @@ type Microdomain struct {
 // Ready says whether the service is ready, and if it is not why, in a sentence.
 // It may be called before Serve, and from any goroutine.
 func (m *Microdomain) Ready(ready bool, why string) {
+	m.change(false, ready, why)
+}
+
+// Lost says that the device is not there for which this is a proxy, until Ready
+// says something else of it.
+func (m *Microdomain) Lost(why string) { m.change(true, false, why) }
+
+func (m *Microdomain) change(away, ready bool, why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.waits = nil
+	m.away, m.waits = away, nil
 	if !ready {
 		m.waits = &topics.Why{Code: topics.NotReady, Text: why}
 	}
@@ -76,10 +88,10 @@ func (m *Microdomain) Ready(ready bool, why string) {
 	}
 }
 
-func (m *Microdomain) why() *topics.Why {
+func (m *Microdomain) state() (away bool, waits *topics.Why) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.waits
+	return m.away, m.waits
 }
 
 // Serve runs the service, and is its node on the bus for as long, with or
@@ -178,6 +190,7 @@ type micro struct {
 	began topics.Stamp
 	sid   topics.Sid
 	up    bool
+	said  topics.PresenceState
 	seq   uint64
 }
 
@@ -209,9 +222,12 @@ func (m *micro) live(ctx context.Context) error {
 		case <-m.changed:
 			if m.up {
 				m.sayService(stay, topics.PhaseRunning)
+				if now := m.presence(); now.State != m.said {
+					m.sayPresence(stay, now)
+				}
 			}
 		case <-ctx.Done():
-			if m.up {
+			if m.up && !m.Proxy {
 				m.sayService(stay, topics.PhaseStopped)
 				m.sayPresence(stay, topics.Presence{State: topics.Stopped, Services: topics.ServicesStopped})
 			}
@@ -230,11 +246,22 @@ func (m *micro) born(ctx context.Context) {
 		info.Addresses = []string{m.Host}
 	}
 	m.say(ctx, m.bus.Space.Info(m.Node), info)
-	m.sayPresence(ctx, topics.Presence{State: topics.Online})
+	m.sayPresence(ctx, m.presence())
 	m.beat(ctx)
 }
 
+// presence is that of the device.
+func (m *micro) presence() topics.Presence {
+	if away, _ := m.state(); away {
+		return topics.Presence{State: topics.Lost}
+	}
+	return topics.Presence{State: topics.Online}
+}
+
 func (m *micro) beat(ctx context.Context) {
+	if away, _ := m.state(); away {
+		return // a heartbeat would bring it back
+	}
 	m.seq++
 	b := topics.Heartbeat{Sid: m.sid, Seq: m.seq}
 	_ = m.bus.Publish(ctx, topics.Message{Topic: m.bus.Space.Heartbeat(m.Node), Payload: topics.Encode(b)})
@@ -247,12 +274,12 @@ func (m *micro) methods() []string {
 }
 
 func (m *micro) sayPresence(ctx context.Context, p topics.Presence) {
-	p.Sid, p.ID = m.sid, m.bus.ID
+	m.said, p.Sid, p.ID = p.State, m.sid, m.bus.ID
 	m.say(ctx, m.bus.Space.Presence(m.Node), p)
 }
 
 func (m *micro) sayService(ctx context.Context, phase topics.Phase) {
-	why := m.why()
+	_, why := m.state()
 	s := topics.ServiceState{
 		Sid: m.sid, Service: m.Service, Phase: phase, Version: m.Version, Host: m.Host, Port: m.Port, Since: m.began,
 		Ready: why == nil && phase == topics.PhaseRunning, Why: why,

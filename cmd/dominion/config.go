@@ -10,6 +10,7 @@ import (
 
 	"dominion/broker/client"
 	"dominion/cmd/domain/agent"
+	"dominion/cmd/dominion/firmware"
 	"dominion/cmd/program"
 	"dominion/configs"
 	"dominion/coordinator"
@@ -46,7 +47,8 @@ type config struct {
 	BootGrace time.Duration `toml:"boot_grace"`
 	LogLevel  string        `toml:"log_level"`
 
-	Services map[string]coordinator.Entry `toml:"services"`
+	Services    map[string]coordinator.Entry `toml:"services"`
+	Microdomain map[string]firmware.Entry    `toml:"microdomain"`
 }
 
 func defaults() config {
@@ -140,6 +142,9 @@ func (c *config) check(file *configs.File) (*coordinator.Catalogue, error) {
 	}
 	catalogue, faults := coordinator.NewCatalogue(c.Services)
 	for _, f := range faults {
+		bad = append(bad, file.Errorf(f.Key, "%s: %s", f.Key, f.Text))
+	}
+	for _, f := range firmware.Check(c.Microdomain) {
 		bad = append(bad, file.Errorf(f.Key, "%s: %s", f.Key, f.Text))
 	}
 	if file.Path() == "" && len(c.Services) == 0 {

@@ -19,6 +19,7 @@ import (
 	"dominion/broker"
 	"dominion/broker/client"
 	"dominion/cmd/domain/agent"
+	"dominion/cmd/dominion/firmware"
 	"dominion/cmd/program"
 	"dominion/coordinator"
 	"dominion/homeassistant"
@@ -267,6 +268,7 @@ func (l *leader) run(ctx context.Context) error {
 	rooms, ctx := errgroup.WithContext(ctx)
 	rooms.Go(func() error { return l.lead(ctx) })
 	rooms.Go(func() error { return l.bridge(ctx) })
+	rooms.Go(func() error { return l.showDevices(ctx) })
 	if l.agent != nil {
 		rooms.Go(func() error { return l.supervise(ctx) })
 	}
@@ -311,6 +313,19 @@ func (l *leader) bridge(ctx context.Context) error {
 		return err
 	}
 	return client.Live(ctx, bus, func(ctx context.Context) error { return b.Run(ctx, bus) })
+}
+
+// showDevices speaks for the devices that have words of their own. A house is led
+// on without them.
+func (l *leader) showDevices(ctx context.Context) error {
+	devices := firmware.Config{Space: l.config.space(), Entries: l.config.Microdomain, ID: l.data.ID, Broker: l.url, Log: l.component("devices")}
+	if l.broker != nil {
+		devices.Dial = l.pipe
+	}
+	if err := firmware.Run(ctx, devices); err != nil {
+		l.log.Error().Err(err).Msg("devices with words of their own are not shown")
+	}
+	return nil
 }
 
 // announced waits until this leader has announced the house's id: a new
