@@ -33,7 +33,9 @@ const ServicesDir = "/usr/local/dominion/services"
 
 // Defaults are the settings of an agent that was told nothing: what it is and
 // where its house is it knows from its membership, or finds out.
-func Defaults() Config { return Config{ServicesDir: ServicesDir, LogLevel: "info"} }
+func Defaults() Config {
+	return Config{ServicesDir: ServicesDir, Allow: []string{}, LogLevel: "info"}
+}
 
 // Settings are the keys that are flags too.
 func Settings() []program.Setting {
