@@ -15,11 +15,13 @@ type standard struct {
 	name       string
 	numbers    []string // of all its normative statements, in its order
 	statements []statement
+	document   string // where they are written down
 }
 
 func standards() []standard {
 	return []standard{
-		{"MQTT 3.1.1", numbered(sections311()), v311()},
+		{"MQTT 3.1.1", numbered(sections311()), v311(), "../../docs/conformance.md"},
+		{"MQTT 5", numbers5(), v5(), "../../docs/conformance-5.md"},
 	}
 }
 
@@ -76,10 +78,14 @@ func TestEveryStatementIsAnswered(t *testing.T) {
 	}
 }
 
-// docs/conformance.md says what the tests say; UPDATE_GOLDEN=1 writes it.
+// The documents say what the tests say; UPDATE_GOLDEN=1 writes them.
 func TestTheDocumentIsOfToday(t *testing.T) {
-	const path = "../../docs/conformance.md"
-	got := document(standards())
+	for _, s := range standards() {
+		t.Run(s.name, func(t *testing.T) { isOfToday(t, s.document, document([]standard{s})) })
+	}
+}
+
+func isOfToday(t *testing.T, path, got string) {
 	if os.Getenv("UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -106,7 +112,7 @@ one may not expect, it says so and why.
 
 `
 
-// document is docs/conformance.md.
+// document is what is written down.
 func document(all []standard) string {
 	var b strings.Builder
 	b.WriteString(preface)
