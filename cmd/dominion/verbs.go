@@ -134,6 +134,8 @@ func answer(err error) error {
 			if w.Next != "" {
 				text += " (next: " + w.Next + ")"
 			}
+		} else if refused.Reply.Result != "" { // of a node that has no reasons
+			text += ": " + refused.Reply.Result
 		}
 		return program.Fail(program.Unwell, "%s", text)
 	case errors.Is(err, client.ErrUnanswered): // all of our commands look first whether it leads
