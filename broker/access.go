@@ -108,6 +108,7 @@ type verdict struct {
 	refusal  string // why it is refused; "" for allowed
 	unkept   bool   // must not be retained
 	saidOnce bool   // the log has it
+	audience audience
 }
 
 // Bounds for a client that makes up topics.
@@ -131,12 +132,15 @@ func (vs *verdicts) sayMore() bool {
 	return vs.said <= mostSaid
 }
 
-// published decides about a PUBLISH. What is refused is acknowledged and goes
-// nowhere: mochi would disconnect a client of MQTT 3.1.1, which then comes back
-// and does the same again.
+// published decides about a PUBLISH, and publishes what is allowed. All that is
+// left for mochi is to acknowledge it. What is refused is acknowledged too and
+// goes nowhere: mochi would disconnect a client of MQTT 3.1.1, which then comes
+// back and does the same again.
 func (s *Server) published(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	c := connOf(cl)
 	if c == nil { // the broker itself
+		s.publish(nil, &audience{}, pk)
+		pk.Ignore = true
 		return pk, nil
 	}
 	c.arrivals.restore(&pk)
@@ -146,24 +150,23 @@ func (s *Server) published(cl *mqtt.Client, pk packets.Packet) (packets.Packet, 
 		return s.ignore(c, pk, v, v.refusal, s.refusalOf(pk.TopicName))
 	}
 	switch {
-	case !pk.FixedHeader.Retain:
-	case !v.unkept || emptying:
-		// mochi's topic is a piece of the packet it came in, which would be
-		// kept beside the payload.
-		pk.TopicName = strings.Clone(pk.TopicName)
-		if emptying {
-			break
-		}
-		if why := s.mayRetain(c, pk); why != "" {
-			return s.ignore(c, pk, v, why, packets.ErrQuotaExceeded)
-		}
-	default:
+	case !pk.FixedHeader.Retain, emptying:
+	case v.unkept:
 		// A command that is found later would be run later.
 		pk.FixedHeader.Retain = false
 		if c.verdicts.say(v) {
 			s.log.Warn().Str("client", cl.ID).Str("topic", shorten(pk.TopicName)).Msg("retain flag taken off: commands and events are never kept")
 		}
+	default:
+		// mochi's topic is a piece of the packet it came in, which would be kept
+		// with it.
+		pk.TopicName = strings.Clone(pk.TopicName)
+		if why := s.mayRetain(c, pk); why != "" {
+			return s.ignore(c, pk, v, why, packets.ErrQuotaExceeded)
+		}
 	}
+	s.publish(c, &v.audience, pk)
+	pk.Ignore = true
 	return pk, nil
 }
 
@@ -251,10 +254,12 @@ func (s *Server) processed(cl *mqtt.Client, pk packets.Packet) {
 		c.flow.free(pk.PacketID)
 		c.resumption.forget(pk.PacketID)
 		c.replay.acknowledged(pk.PacketID)
+		s.release(c)
 	case packets.Pubrec:
 		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code { // the end of it
 			c.flow.free(pk.PacketID)
 			c.resumption.forget(pk.PacketID)
+			s.release(c)
 		}
 		s.admitArrivals(cl, true) // mochi took it for one
 	}
@@ -292,15 +297,8 @@ func (s *Server) encoding(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		if pk = c.resumption.await(c, pk); c.resumption.muted.Load() {
 			return pk
 		}
-		c.fence(cl, pk)
-		if pk.TopicName == lastTopic {
-			c.part()
-			return pk
-		}
 		if pk.FixedHeader.Qos > 0 {
-			// Before the session is settled, its own goroutine sends again
-			// what was in flight: nobody reads acknowledgements then.
-			c.flow.take(pk.PacketID, c.settled.Load(), c.closed)
+			c.flow.take(pk.PacketID, c.closed) // news have their place already
 			c.resumption.written(pk.PacketID)
 		}
 	}

@@ -21,8 +21,9 @@ func bounds(o Options, log *slog.Logger) *mqtt.Options {
 	c.MaximumPacketSize = uint32(o.MaxPacket)
 	// Past this many unacknowledged messages the next is lost without a word.
 	c.MaximumInflight = math.MaxUint16
-	// A channel of this capacity is made for each client, 8 bytes a place.
-	c.MaximumClientWritesPending = int32(o.MaxPending)
+	// A channel of this capacity is made for each client, 8 bytes a place, and
+	// never used: see delivery.go.
+	c.MaximumClientWritesPending = 0
 	// MQTT 3.1 has other rules, which nobody here looks at (3.1.2-2).
 	c.MinimumProtocolVersion = 4
 	// Sessions are ended in expiry.go.
@@ -35,10 +36,10 @@ func bounds(o Options, log *slog.Logger) *mqtt.Options {
 		Logger:       log,
 		// figures.go publishes; this is ten years.
 		SysTopicResendInterval: 10 * 365 * 24 * 60 * 60,
-		// Each packet is written at once. With a buffer mochi holds answers
-		// (PINGRESP, SUBACK) back while messages wait, and replay.go may make
-		// them wait for long.
+		// Each packet comes to conn.Write at once: outbox.go has the buffer.
 		ClientNetWriteBufferSize: 1,
+		// Every client has one. What is busy reads more at once: conn.go.
+		ClientNetReadBufferSize: 512,
 	}
 }
 

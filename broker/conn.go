@@ -1,9 +1,7 @@
 package broker
 
 import (
-	"errors"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +32,8 @@ type conn struct {
 	closed    chan struct{} // closed with the connection
 	ended     chan struct{} // closed when nothing of the session runs any more, its will included
 
+	out        outbox
+	news       news
 	replay     replay
 	resumption resumption
 	flow       flow
@@ -41,11 +41,14 @@ type conn struct {
 	settled    atomic.Bool                     // CONNACK and what was in flight before are sent
 	refusing   atomic.Pointer[map[string]bool] // filters of the SUBSCRIBE being processed that are refused
 	tooSlow    atomic.Bool                     // it was said that the client is too slow
+	stuck      atomic.Bool                     // it took nothing for as long as a write may take
 	wrote      atomic.Int64                    // when something was last written: nanoseconds of the clock
-	parting    atomic.Bool                     // nothing more is written: see part
+	parted     atomic.Bool                     // all was written, and our side is closed: see part
 
 	// What follows belongs to the connection's own goroutine.
-	ahead      []byte        // read already, for mochi to read again
+	ahead      []byte        // read already, for mochi to read
+	block      []byte        // what a busy client's ahead is part of
+	readBy     time.Time     // deadline of the next read
 	silence    time.Duration // how long it may say nothing
 	arrivals   arrivals
 	answers    answers
@@ -87,71 +90,68 @@ func connOf(cl *mqtt.Client) *conn {
 	return c
 }
 
-// SetDeadline is what mochi calls for the keep-alive: only reading waits that
-// long. mochi rounds: a keep-alive of 1 s would end after just that.
+// SetDeadline is what mochi calls for the keep-alive, before each packet: only
+// reading waits that long, and only what is not there yet is waited for. mochi
+// rounds: a keep-alive of 1 s would end after just that.
 func (c *conn) SetDeadline(t time.Time) error {
 	if c.silence > 0 {
 		t = time.Now().Add(c.silence)
 	}
-	return c.SetReadDeadline(t)
+	c.readBy = t
+	return nil
 }
 
-// Read begins with what was read to look at it, and passes on what is as it
-// should be: malformed.go.
+// busyBlock is how much is read at once from a client that fills mochi's buffer,
+// in bytes.
+const busyBlock = 16 << 10
+
+// Read passes on what is as it should be: malformed.go.
 func (c *conn) Read(b []byte) (int, error) {
 	if c.inspection.fault != nil {
 		return c.inspect(nil, nil)
 	}
-	if c.ahead == nil {
-		n, err := c.Conn.Read(b)
-		return c.inspect(b[:n], err)
+	n, err := c.read(b)
+	return c.inspect(b[:n], err)
+}
+
+// read begins with what was read ahead. Before it waits for the client, the
+// client is sent what it may wait for.
+func (c *conn) read(b []byte) (int, error) {
+	if len(c.ahead) == 0 {
+		c.await()
+		n, err := c.fetch(b)
+		c.out.awaited()
+		if n > 0 || err != nil {
+			return n, err
+		}
 	}
 	n := copy(b, c.ahead)
-	if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
-		c.ahead = nil
-	}
-	return c.inspect(b[:n], nil)
+	c.ahead = c.ahead[n:]
+	return n, nil
 }
 
-// Write closes the connection when the client takes nothing: mochi's writers go
-// on after an error, and only its reader ends the client. When the client has
-// gone, what it said last (DISCONNECT, perhaps) is still to be read: the reader
-// is given the time for that.
-func (c *conn) Write(b []byte) (int, error) {
-	if c.parting.Load() || c.resumption.mute() {
-		return len(b), nil
+// fetch reads from the socket: into b, or ahead while the client is busy.
+func (c *conn) fetch(b []byte) (int, error) {
+	if !c.readBy.IsZero() {
+		_ = c.SetReadDeadline(c.readBy)
+		c.readBy = time.Time{}
 	}
-	c.wrote.Store(time.Now().UnixNano())
-	if err := c.SetWriteDeadline(time.Now().Add(c.writeTimeout)); err != nil {
-		_ = c.Close()
-		return 0, err
+	if c.block == nil {
+		n, err := c.Conn.Read(b)
+		if n == len(b) {
+			c.block = make([]byte, busyBlock)
+		}
+		return n, err
 	}
-	n, err := c.Conn.Write(b)
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		_ = c.Close()
-	case err != nil && !c.parting.Load():
-		_ = c.SetReadDeadline(time.Now().Add(c.writeTimeout))
+	n, err := c.Conn.Read(c.block)
+	c.ahead = c.block[:n]
+	if n <= len(b) {
+		c.block = nil // no longer busy
 	}
-	return n, err
-}
-
-// part says that no more comes, and leaves what was written to be read: a
-// socket that is closed while the client still sends takes that away from it.
-// The client is expected to close in its turn. TLS has its own word for that;
-// it may take as long as the writes of a client that is stuck.
-func (c *conn) part() {
-	if c.parting.Swap(true) {
-		return
+	if n > 0 {
+		err = nil // it comes again
 	}
-	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		_ = c.Close()
-		return
-	}
-	if below, ok := c.raw.(interface{ CloseWrite() error }); ok && c.raw != c.Conn {
-		_ = below.CloseWrite()
-	}
+	return 0, err
 }
 
 // Close ends the connection, and so the client, as a lost one: its will is
@@ -161,7 +161,7 @@ func (c *conn) Close() error {
 	var err error
 	c.closeOnce.Do(func() {
 		close(c.closed)
-		err = c.raw.Close()
+		err = c.shut()
 	})
 	return err
 }

@@ -15,6 +15,7 @@ import (
 func (s *Server) attend(c *conn) {
 	defer s.boundSessions(c)
 	defer close(c.ended)
+	defer c.out.writers.Wait()
 	defer c.replay.wait()
 	defer func() { _ = c.Close() }()
 	s.contain(c, "serving a client", func() {
@@ -24,6 +25,9 @@ func (s *Server) attend(c *conn) {
 	})
 	if !c.settled.Load() {
 		s.count.turnedAway.Add(1)
+	}
+	if c.stuck.Load() && c.client != nil {
+		s.giveUp(c.client, c, "it takes nothing")
 	}
 	s.contain(c, "ending a client", func() { s.finish(c) })
 }

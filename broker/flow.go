@@ -11,7 +11,7 @@ import (
 // messages of QoS 1 and 2 than that are on their way to it. mochi's own count
 // loses places until nothing is sent any more, and looking at it takes a read
 // lock twice, which deadlocks with a publisher; so mochi is told that there is
-// no limit, and whoever is about to write a message to the client waits here.
+// no limit. Who replays waits here for a place; news wait in delivery.go.
 type flow struct {
 	most int // no limit when 0; set before the first message
 
@@ -31,12 +31,9 @@ func (f *flow) takeOver(cl *mqtt.Client) {
 	cl.State.Inflight.ResetSendQuota(0)
 }
 
-// take waits for a place for a message, unless it has one or wait is false.
-func (f *flow) take(id uint16, wait bool, closed <-chan struct{}) {
-	if f.most == 0 {
-		return
-	}
-	for !f.taken(id, !wait) {
+// take waits for a place for a message.
+func (f *flow) take(id uint16, closed <-chan struct{}) {
+	for !f.try(id) {
 		select {
 		case <-f.freed:
 		case <-closed:
@@ -45,13 +42,17 @@ func (f *flow) take(id uint16, wait bool, closed <-chan struct{}) {
 	}
 }
 
-func (f *flow) taken(id uint16, anyway bool) bool {
+// try takes a place for a message if there is one, or the message has it already.
+func (f *flow) try(id uint16) bool {
+	if f.most == 0 {
+		return true
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, known := f.out[id]; known {
 		return true
 	}
-	if len(f.out) >= f.most && !anyway {
+	if len(f.out) >= f.most {
 		return false
 	}
 	f.out[id] = struct{}{}

@@ -23,9 +23,9 @@ func (h *hooks) Provides(b byte) bool {
 	return slices.Contains([]byte{
 		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed,
-		mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnQosPublish, mqtt.OnQosDropped, mqtt.OnWill,
-		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe,
-		mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
+		mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnQosDropped, mqtt.OnWill,
+		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnUnsubscribed,
+		mqtt.OnRetainedExpired,
 	}, b)
 }
 
@@ -66,7 +66,7 @@ func (h *hooks) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error)
 	}
 }
 
-// OnPublish judges a message: access.go.
+// OnPublish judges a message, and publishes it: access.go, delivery.go.
 func (h *hooks) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	return h.s.published(cl, pk)
 }
@@ -78,6 +78,7 @@ func (h *hooks) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 
 // OnSubscribed comes before SUBACK is written.
 func (h *hooks) OnSubscribed(cl *mqtt.Client, _ packets.Packet, codes []byte) {
+	h.s.changedAudiences()
 	h.s.subscribed(cl, codes)
 }
 
@@ -85,6 +86,9 @@ func (h *hooks) OnSubscribed(cl *mqtt.Client, _ packets.Packet, codes []byte) {
 func (h *hooks) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	return h.s.unsubscribing(cl, pk)
 }
+
+// OnUnsubscribed comes before UNSUBACK is written, and when a session ends.
+func (h *hooks) OnUnsubscribed(*mqtt.Client, packets.Packet) { h.s.changedAudiences() }
 
 // OnWill is asked for the will of a client that is lost: wills.go.
 func (h *hooks) OnWill(cl *mqtt.Client, _ mqtt.Will) (mqtt.Will, error) {
@@ -103,20 +107,13 @@ func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packe
 	return h.s.encoding(cl, pk)
 }
 
-// OnQosPublish tells of a message that the client is to acknowledge: backlog.go.
+// OnQosPublish tells of a message that a session that goes on is sent again, and
+// the client is to acknowledge: backlog.go.
 func (h *hooks) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) { h.s.waits(cl, pk) }
 
 // OnQosDropped tells of one that is not waited for any more, as when the session
 // is taken over: resume.go.
 func (h *hooks) OnQosDropped(cl *mqtt.Client, pk packets.Packet) { h.s.orphaned(cl, pk) }
-
-// OnPublishDropped tells that a client's queue is full: slow.go.
-func (h *hooks) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) { h.s.dropped(cl, pk) }
-
-// OnRetainMessage tells that what is retained on a topic may have changed.
-func (h *hooks) OnRetainMessage(cl *mqtt.Client, pk packets.Packet, _ int64) {
-	h.s.retained(connOf(cl), pk.TopicName)
-}
 
 // OnRetainedExpired tells that a message of MQTT 5 outlived its expiry.
 func (h *hooks) OnRetainedExpired(topic string) { h.s.retained(nil, topic) }

@@ -491,7 +491,7 @@ func (c *conn) dismiss(why packets.Code) {
 // drain waits until the client has hung up, or for a moment: a socket that is
 // closed with something unread in it may take back what was written.
 func (c *conn) drain() {
-	if c.parting.Load() {
+	if last, _ := c.out.ending(); last {
 		_ = c.SetReadDeadline(time.Now().Add(time.Second))
 		_, _ = io.CopyN(io.Discard, c.Conn, 1<<20)
 	}

@@ -74,7 +74,7 @@ type Options struct {
 	MaxStrangers   int           // 32 of one address (IPv6: of one /64) that are not let in yet; those on this machine have MaxConnections alone
 	MaxPacket      int           // 1 MiB and 64 KiB for topic and properties
 	MaxLevels      int           // 32 levels in a topic or filter
-	MaxPending     int           // 4,096 messages waiting for one client
+	MaxPending     int           // 4 MiB of messages waiting for one client
 	MaxBacklog     int           // 32 MiB of messages of QoS 1 and 2 that one client has not acknowledged, or has not come back for
 	MaxSessions    int           // 256 that wait for clients of one account; of clients without a login, of one address
 
@@ -100,7 +100,7 @@ func (o Options) withDefaults() Options {
 	orElse(&o.MaxStrangers, 32)
 	orElse(&o.MaxPacket, topics.MaxPayload+64<<10)
 	orElse(&o.MaxLevels, 32)
-	orElse(&o.MaxPending, 4096)
+	orElse(&o.MaxPending, 4<<20)
 	orElse(&o.MaxBacklog, 32<<20)
 	orElse(&o.MaxSessions, 256)
 	orElse(&o.MaxRetained, 2000)

@@ -25,8 +25,8 @@ import (
 // How far a replay runs ahead of the acknowledgements (QoS 1 and 2): little
 // enough for a socket's buffer, so that publishers never wait for it.
 const (
-	aheadMessages = 128
-	aheadBytes    = 64 << 10
+	aheadMessages = 1024
+	aheadBytes    = 256 << 10
 	// A client may acknowledge late, but then it is not waited for.
 	ackPatience = 2 * time.Second
 )
@@ -63,8 +63,8 @@ func newWish(sub packets.Subscription, existed bool) wish {
 type replay struct {
 	mu      sync.Mutex // guards queue, topics, owed, running, ahead, bytes
 	queue   []wish
-	topics  int           // of all in queue
-	owed    chan struct{} // closed when queue is worked off; nil when nothing is owed
+	topics  int  // of all in queue
+	owed    bool // queue is not worked off
 	running bool
 	ahead   map[uint16]int // packet id: bytes, of what is not acknowledged
 	bytes   int            // their sum
@@ -81,9 +81,7 @@ func (r *replay) add(granted wish) (tooMuch bool) {
 	tooMuch = r.topics > 0 && r.topics+len(granted.topics) > mostOwed
 	r.queue = append(r.queue, granted)
 	r.topics += len(granted.topics)
-	if r.owed == nil {
-		r.owed = make(chan struct{})
-	}
+	r.owed = true
 	return tooMuch
 }
 
@@ -110,6 +108,7 @@ func (s *Server) replayAll(c *conn) {
 	for {
 		w, ok := c.replay.next()
 		if !ok {
+			s.release(c) // what the fence kept back
 			return
 		}
 		for _, topic := range w.topics {
@@ -129,8 +128,7 @@ func (r *replay) next() (wish, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.queue) == 0 {
-		close(r.owed)
-		r.owed, r.queue, r.running = nil, nil, false
+		r.owed, r.queue, r.running = false, nil, false
 		return wish{}, false
 	}
 	w := r.queue[0]
@@ -175,6 +173,9 @@ func (s *Server) replayOne(c *conn, sub packets.Subscription, pk packets.Packet)
 	if sub.Identifier > 0 {
 		pk.Properties.SubscriptionIdentifier = []int{sub.Identifier}
 	}
+	if !c.awaitOut(func(waiting int) bool { return waiting < aheadBytes }, nil) {
+		return false
+	}
 	if pk.FixedHeader.Qos > 0 {
 		if !s.paced(c, cl) {
 			return false
@@ -191,13 +192,10 @@ func (s *Server) replayOne(c *conn, sub packets.Subscription, pk packets.Packet)
 		}
 		s.waits(cl, pk)
 	}
-	_ = cl.WritePacket(pk) // what the client cannot take (MQTT 5: too large for it) is not sent
-	select {
-	case <-c.closed:
-		return false
-	default:
-		return true
+	if !s.write(cl, pk) {
+		c.replay.acknowledged(pk.PacketID)
 	}
+	return !c.over()
 }
 
 // paced waits until the client has acknowledged enough of what was sent. The
@@ -256,23 +254,15 @@ func (r *replay) acknowledged(id uint16) {
 	}
 }
 
-// fence keeps a message that a client published itself behind the replay that
-// it is owed. It is called in mochi's writer for the client, so all that comes
-// later waits too.
-func (c *conn) fence(cl *mqtt.Client, pk packets.Packet) {
-	if pk.Origin != cl.ID || !c.settled.Load() {
-		return
+// fences tells whether a message has to wait for the end of the replay: one that
+// the client published itself, as long as it is owed something.
+func (c *conn) fences(pk packets.Packet) bool {
+	if pk.Origin != c.client.ID {
+		return false
 	}
 	c.replay.mu.Lock()
-	owed := c.replay.owed
-	c.replay.mu.Unlock()
-	if owed == nil {
-		return
-	}
-	select {
-	case <-owed:
-	case <-c.closed:
-	}
+	defer c.replay.mu.Unlock()
+	return c.replay.owed
 }
 
 // index knows the topics on which something is retained. (mochi's own search

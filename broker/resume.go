@@ -135,11 +135,11 @@ func (s *Server) resume(c *conn) {
 	old := r.predecessor
 	r.predecessor = nil
 	if old == nil {
-		r.catchUp()
+		s.catchUp(c)
 		return
 	}
 	c.replay.workers.Go(func() {
-		defer r.catchUp()
+		defer s.catchUp(c)
 		s.contain(c, "resuming a session", func() {
 			for _, pk := range r.inherited {
 				s.sendAgain(c, pk)
@@ -156,9 +156,10 @@ func (s *Server) resume(c *conn) {
 	})
 }
 
-func (r *resumption) catchUp() {
-	r.caughtUp.Store(true)
-	close(r.done)
+func (s *Server) catchUp(c *conn) {
+	c.resumption.caughtUp.Store(true)
+	close(c.resumption.done)
+	s.release(c)
 }
 
 // sendAgain sends what is still not acknowledged.
@@ -179,8 +180,8 @@ func (s *Server) sendAgain(c *conn, pk packets.Packet) {
 	}
 }
 
-// await holds a message back until the client has been sent what comes before
-// it, or makes that a write of mochi's reaches nobody.
+// await holds a replay back until the client has been sent what comes before it
+// (news wait in delivery.go), or makes that a write of mochi's reaches nobody.
 func (r *resumption) await(c *conn, pk packets.Packet) packets.Packet {
 	switch {
 	case r.caughtUp.Load() || pk.Origin == resumeOrigin:

@@ -23,7 +23,9 @@ type Server struct {
 	entrances []entrance
 	recovered string
 
-	store    *store // nil: retained messages live in memory
+	changes  atomic.Uint64 // of subscriptions; see audience
+	buffers  sync.Pool     // of outboxes
+	store    *store        // nil: retained messages live in memory
 	index    index
 	takeover takeover
 	door     door
@@ -173,6 +175,7 @@ func (s *Server) serve(c *conn, left func()) bool {
 		return false
 	}
 	s.conns[c] = struct{}{}
+	c.out.buffers = &s.buffers
 	s.clients.Go(func() {
 		defer func() {
 			s.mu.Lock()

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -168,30 +167,27 @@ func TestTheLastWordsOfAPlannedShutdownAreHeard(t *testing.T) {
 	}
 }
 
-// A client's writer that has not yet begun does not lose the last words.
+// A message that is still being written when the server is closed is not lost.
 func TestLastWordsWaitInTheQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s, err := broker.Open(broker.Options{Log: zerolog.Nop()})
-		if err != nil {
-			t.Fatal(err)
+	s, stop := startAndStop(t, nil)
+	const topic = "dominion/coordinator/state/presence"
+	if err := s.AddHook(&encodeHook{before: func(pk packets.Packet) {
+		if pk.TopicName == topic {
+			time.Sleep(100 * time.Millisecond)
 		}
-		stop := run(t, s)
-		const topic = "dominion/coordinator/state/presence"
-		if err := s.AddHook(&encodeHook{before: func(pk packets.Packet) {
-			if pk.TopicName == topic {
-				time.Sleep(500 * time.Millisecond)
-			}
-		}}); err != nil {
-			t.Fatal(err)
-		}
-		p := join(t, s.Pipe(coordinator), "reader", nil)
-		p.subscribe(0, topic)
-		if err := s.Inject(topic, []byte("stopped"), true, 1); err != nil {
-			t.Fatal(err)
-		}
-		stop()
-		p.message(topic)
-	})
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	p := join(t, s.Pipe(coordinator), "reader", nil)
+	p.subscribe(0, topic)
+	written := make(chan error, 1)
+	go func() { written <- s.Inject(topic, []byte("stopped"), true, 1) }()
+	time.Sleep(20 * time.Millisecond)
+	stop()
+	p.message(topic)
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
 }
 
 // heldReader reads nothing while it is held, and hangs up when it cannot send.

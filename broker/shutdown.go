@@ -98,7 +98,7 @@ func (s *Server) farewell() {
 	defer look.Stop()
 	for began := time.Now(); time.Since(began) < lastWords; <-look.C {
 		waiting := false
-		s.each(func(c *conn) { waiting = waiting || c.settled.Load() && !c.parting.Load() && !c.over() })
+		s.each(func(c *conn) { waiting = waiting || c.settled.Load() && !c.parted.Load() && !c.over() })
 		if !waiting {
 			return
 		}
