@@ -37,6 +37,7 @@ func rooms() []room {
 		{"packaging", []string{"cmd/program"}},
 		{"docs", []string{"topics", "broker", "coordinator", "device", "homeassistant", "identity", "configs", "cmd"}},
 		{"e2e", []string{"topics", "broker", "coordinator", "device", "homeassistant", "discovery", "identity", "configs", "cmd"}},
+		{"examples", []string{"topics", "broker/client"}},
 		{"bench", []string{"topics", "broker", "coordinator", "device", "homeassistant", "configs", "cmd"}},
 	}
 }

@@ -166,6 +166,7 @@ func (t *tally) count(d *Domain, s topics.Service, want topics.Wanted) {
 		t.blame(d, r)
 	case reported && r.Phase == topics.PhaseStopping:
 		t.stopping++
+		t.blame(d, r)
 	case reported && r.Phase.Alive() && !want.Run:
 		t.stopping++
 	case reported && r.Phase.Alive():

@@ -32,7 +32,7 @@ func (e entry) hears() bool {
 // socketOf is where a service is heard. It stays the same, so that one that
 // outlives the agent is heard by the next.
 func (w *worker) socketOf(name topics.Service) string {
-	return filepath.Join(string(w.ledger), string(name)+".notify")
+	return notify.Address(filepath.Join(string(w.ledger), string(name)+".notify"))
 }
 
 // notifyEnv is what a service is told of its socket.

@@ -462,7 +462,7 @@ func (w *worker) ended(ctx context.Context, running instance, p prepared) {
 	w.journal.Mark(string(p.name), ending(exit), time.Now())
 	w.forget(p.name)
 	if p.socket != nil {
-		_ = os.Remove(w.socketOf(p.name))
+		_ = os.Remove(w.socketOf(p.name)) // there is none for a name
 	}
 	rep := report{stage: ended, name: p.name, start: p.start, exit: exit, lines: lines}
 	if ward, ok := running.(*ward); ok {

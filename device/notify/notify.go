@@ -5,6 +5,8 @@ package notify
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,32 +42,39 @@ type Word struct {
 type Sender struct{ PID, UID int }
 
 // Socket is where one service is heard.
-type Socket struct {
-	conn *net.UnixConn
-	path string
+type Socket struct{ conn *net.UnixConn }
+
+// Address is where a socket for that path is: the path itself or, if that is
+// longer than a socket's can be, a name that the kernel keeps, which begins
+// with @ (unix(7), abstract). The same path has always the same address.
+func Address(path string) string {
+	if len(path) <= maxPath {
+		return path
+	}
+	sum := sha256.Sum256([]byte(path))
+	return "@dominion-" + hex.EncodeToString(sum[:16])
 }
 
-// Listen binds a socket to a path, also where a former one was: a service that
-// was given the path finds the new one.
-func Listen(path string) (*Socket, error) {
-	if len(path) > maxPath {
-		return nil, fmt.Errorf("the socket %s has a path of %d letters, at most %d are possible (name a shorter data directory with data)", path, len(path), maxPath)
+// Listen binds a socket to an Address, also where a former one was: a service
+// that was given the address finds the new one.
+func Listen(address string) (*Socket, error) {
+	if !strings.HasPrefix(address, "@") {
+		if err := os.Remove(address); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
 	if err != nil {
 		return nil, err
 	}
 	if err := askForSender(conn); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("socket %s: %w", path, err)
+		return nil, fmt.Errorf("socket %s: %w", address, err)
 	}
-	return &Socket{conn, path}, nil
+	return &Socket{conn}, nil
 }
 
-// Close ends the hearing. The path stays, for the next one.
+// Close ends the hearing. A path stays, for the next one.
 func (s *Socket) Close() error { return s.conn.Close() }
 
 // Run hands over what is said by those who may, until ctx ends or the socket

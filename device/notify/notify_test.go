@@ -122,9 +122,19 @@ func TestDescriptorsThatComeAlongAreClosed(t *testing.T) {
 	}
 }
 
-func TestAPathThatNoSocketCanHave(t *testing.T) {
-	if _, err := notify.Listen("/" + strings.Repeat("x", 200)); err == nil || !strings.Contains(err.Error(), "shorter data directory") {
-		t.Errorf("a long path: %v", err)
+func TestAPathThatNoSocketCanHaveGetsAName(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", 200))
+	name := notify.Address(long)
+	if !strings.HasPrefix(name, "@") || name != notify.Address(long) || name == notify.Address(long+"y") {
+		t.Errorf("its address is %s", name)
+	}
+	h := hear(t, name)
+	say(t, name, "READY=1")
+	if from := <-h.from; from.PID != os.Getpid() {
+		t.Errorf("it came from %+v", from)
+	}
+	if short := filepath.Join(t.TempDir(), "s"); len(short) < 100 && notify.Address(short) != short {
+		t.Errorf("a short path has the address %s", notify.Address(short))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 func Command() *cobra.Command {
 	var limit time.Duration
 	var port int
+	var services string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show a whole house on this machine, which heals before your eyes",
@@ -27,6 +28,9 @@ why. All of it can also be watched and changed from outside, with
 mosquitto_sub, mosquitto_pub, Home Assistant, and the other commands:
 
   dominion status --broker 127.0.0.1:1883
+
+With --services the house runs services of yours too: each directory in that
+folder, on one of its machines.
 
 With --for it ends by itself, with exit code 1 if a service was not ready.`,
 		Args: cobra.NoArgs,
@@ -43,11 +47,12 @@ With --for it ends by itself, with exit code 1 if a service was not ready.`,
 			}
 			return Run(cmd.Context(), Config{
 				Executable: executable, Version: program.Version(), For: limit, Port: port,
-				In: os.Stdin, Out: cmd.OutOrStdout(),
+				In: os.Stdin, Out: cmd.OutOrStdout(), Services: services,
 			})
 		},
 	}
 	cmd.Flags().DurationVar(&limit, "for", 0, "end by itself after this `time`, as 20s")
+	cmd.Flags().StringVar(&services, "services", "", "run the services in this `folder` too, as examples/services")
 	cmd.Flags().IntVar(&port, "port", usualPort, "the broker's `port`, or the next one that is free")
 	return cmd
 }

@@ -30,6 +30,7 @@ type Config struct {
 	In         *os.File      // where keys come from, if it is a terminal
 	Out        io.Writer     // where it is told; a live screen if it is a terminal
 	Folder     string        // for its own folder; empty: the system's for temporary files
+	Services   string        // a folder with services that the house runs too; empty: none
 }
 
 // ErrNotReady is returned when the time of a demo was over and a service was
@@ -49,11 +50,16 @@ func Run(ctx context.Context, c Config) error {
 	if c.Port == 0 {
 		c.Port = usualPort
 	}
+	guests, err := readGuests(c.Services)
+	if err != nil {
+		return &program.Exit{Code: program.BadUsage, Err: err}
+	}
 	sweep(c.Folder)
 	f, err := newFolder(c.Folder)
 	if err != nil {
 		return &program.Exit{Code: program.CannotRun, Err: err}
 	}
+	f.guests = guests
 	company, err := newCompany(c.Executable, f)
 	if err != nil {
 		return errors.Join(err, f.remove())
@@ -70,7 +76,7 @@ func Run(ctx context.Context, c Config) error {
 	began := time.Now()
 	s := &show{
 		config: c, folder: f, company: company, began: began,
-		story: newStory(topics.Space{}, theCast(), began), stage: newStage(c.Out),
+		story: newStory(topics.Space{}, theCast(guests), began), stage: newStage(c.Out),
 		signals: signals, later: make(chan func()), plugs: map[topics.Node]*plug{},
 	}
 	return errors.Join(s.perform(ctx), s.end())
@@ -155,9 +161,12 @@ func (s *show) opened(ctx context.Context) (d death, ended bool, err error) {
 // openAtMost bounds the wait for the leader's broker.
 const openAtMost = 30 * time.Second
 
-// theCast is in the order of the table: what needs before what is needed.
-func theCast() cast {
-	c := cast{services: []topics.Service{"npBar", "lightOrchestrator", "webServer"}}
+// theCast is the demo's own services, and after them its guests.
+func theCast(guests []guest) cast {
+	c := cast{services: ownServices()}
+	for _, g := range guests {
+		c.services = append(c.services, g.name)
+	}
 	for _, a := range agents() {
 		c.domains = append(c.domains, a.name)
 	}

@@ -409,3 +409,31 @@ func TestAClosedPipeEndsIt(t *testing.T) {
 	d.exits(soon)
 	d.nothingLeft()
 }
+
+func TestServicesThatCannotBeShown(t *testing.T) {
+	needMake(t)
+	dir := t.TempDir()
+	for _, c := range []struct{ path, want string }{
+		{"", "has no directory with a Makefile"},
+		{"my radio/Makefile", "name \"my radio\" has ' '"},
+		{"webserver/Makefile", "the demo has a service webServer of its own"},
+	} {
+		folder := filepath.Join(dir, strconv.Itoa(len(c.path)))
+		path := filepath.Join(folder, c.path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if c.path != "" {
+			if err := os.WriteFile(path, []byte("start:\n\t@true\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.MkdirAll(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		d := start(t, "--services", folder)
+		<-d.done
+		if code := d.cmd.ProcessState.ExitCode(); code != 2 || !strings.Contains(strings.Join(strings.Fields(d.text()), " "), c.want) {
+			t.Errorf("%q: exit %d, %s", c.path, code, d.text())
+		}
+	}
+}

@@ -18,7 +18,7 @@ type Told struct {
 // NewTold begins to tell. A height makes the screen a live one.
 func NewTold(out io.Writer, width, height int, began time.Time) *Told {
 	s := &stage{out: out, live: height > 0, size: func() (int, int) { return width, height }}
-	return &Told{newStory(topics.Space{}, theCast(), began), s, began}
+	return &Told{newStory(topics.Space{}, theCast(nil), began), s, began}
 }
 
 func (t *Told) Hear(m topics.Message, at time.Duration) { t.story.apply(m, t.began.Add(at)) }

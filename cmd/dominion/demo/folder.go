@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,8 +21,9 @@ const folderPrefix = "dominion-demo-"
 // folder is where everything of one demo is kept: the settings and data of its
 // leader and agents, its services, its logs. Who holds its lock lives.
 type folder struct {
-	path string
-	lock *os.File
+	path   string
+	lock   *os.File
+	guests []guest // services beside the demo's own
 }
 
 // errPath refuses a folder whose path cannot travel: in the catalogue's env it
@@ -111,6 +113,12 @@ type agent struct {
 	has    []topics.Service // the services in its services_dir
 }
 
+// ownServices are those of the demo, in the order of the table: what needs
+// before what is needed.
+func ownServices() []topics.Service {
+	return []topics.Service{programs.NPBar, programs.LightOrchestrator, programs.WebServer}
+}
+
 // agents are the machines of the demo's house.
 func agents() []agent {
 	compute := []topics.Service{programs.LightOrchestrator, programs.WebServer}
@@ -134,6 +142,14 @@ func (f *folder) furnish(executable string, port int) error {
 			files[filepath.Join(dir, "Makefile")] = makefile(executable, service)
 			files[filepath.Join(dir, "service.toml")] = "version = \"" + programs.Version + "\"\n"
 		}
+		if !slices.Contains(a.traits, "compute") {
+			continue
+		}
+		for _, g := range f.guests {
+			if err := g.install(f.file(string(a.name), "services")); err != nil {
+				return err
+			}
+		}
 	}
 	for name, content := range files {
 		path := f.file(name)
@@ -148,7 +164,7 @@ func (f *folder) furnish(executable string, port int) error {
 }
 
 func (f *folder) leaderSettings(port int) string {
-	return fmt.Sprintf(`# The leader of the demo's house.
+	settings := fmt.Sprintf(`# The leader of the demo's house.
 name = "demo house"
 data = %[1]s
 listen = ["127.0.0.1:%[2]d"]
@@ -180,6 +196,10 @@ ready = "tcp"
 start_timeout = "20s"
 env = { %[3]s = %[4]s }
 `, quoteTOML(f.file("leader")), port, programs.FolderVariable, quoteTOML(f.path))
+	for _, g := range f.guests {
+		settings += g.settings()
+	}
+	return settings
 }
 
 func (f *folder) agentSettings(a agent, port int) string {

@@ -388,7 +388,7 @@ func (s *story) allReady(now time.Time) bool {
 		return false
 	}
 	for _, name := range s.cast.services {
-		if summary, ok := s.house.Summary(name, now); !ok || summary.Phase != topics.SummaryReady {
+		if summary, ok := s.house.Summary(name, now); !ok || !summary.Phase.Met() {
 			return false
 		}
 	}
