@@ -24,6 +24,7 @@ func (s *Server) admit(cl *mqtt.Client, pk packets.Packet) error {
 	clampKeepAlive(c, cl, s.opt.MaxKeepAlive)
 	s.boundExpiry(c, cl)
 	c.flow.takeOver(cl)
+	c.aliases.takeOver(cl)
 	if len(cl.ID) > longestClientID {
 		return s.turnAway(cl, packets.ErrClientIdentifierNotValid)
 	}

@@ -41,7 +41,7 @@ func (a *audience) renew(s *Server, topic string) []listener {
 // audienceOf looks for the subscribers of a topic. It does not last if one of
 // those that share a subscription was chosen.
 func (s *Server) audienceOf(topic string) (who []listener, lasting bool) {
-	subs := s.mqtt.Topics.Subscribers(topic)
+	subs := s.subscribers(topic)
 	if lasting = len(subs.Shared) == 0; !lasting {
 		subs.SelectShared()
 		subs.MergeSharedSelected()

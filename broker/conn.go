@@ -34,6 +34,7 @@ type conn struct {
 
 	out        outbox
 	news       news
+	aliases    aliases
 	replay     replay
 	resumption resumption
 	flow       flow

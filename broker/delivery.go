@@ -107,8 +107,14 @@ func forward(pk packets.Packet) packets.Packet {
 // deliver sends a message to one subscriber.
 func (s *Server) deliver(cl *mqtt.Client, sub packets.Subscription, pk packets.Packet) {
 	c := connOf(cl)
-	if c == nil || sub.NoLocal && pk.Origin == cl.ID || !s.allowed(cl, pk.TopicName, false) {
+	if c == nil || !s.allowed(cl, pk.TopicName, false) {
 		return
+	}
+	if sub.NoLocal && pk.Origin == cl.ID {
+		var heard bool
+		if sub, heard = despiteNoLocal(cl, pk.TopicName); !heard {
+			return
+		}
 	}
 	if !s.roomFor(c, pk) {
 		s.dropped(cl, pk)
@@ -159,7 +165,9 @@ func (s *Server) keep(cl *mqtt.Client, pk *packets.Packet) bool {
 		return false
 	}
 	pk.PacketID = uint16(id)
-	if cl.State.Inflight.Set(*pk) {
+	kept := *pk
+	kept.ProtocolVersion = 4 // or mochi would end the delivery of what has expired though it was sent (4.3.3-7)
+	if cl.State.Inflight.Set(kept) {
 		atomic.AddInt64(&s.mqtt.Info.Inflight, 1)
 	}
 	s.waits(cl, *pk)
@@ -190,21 +198,24 @@ func (s *Server) release(c *conn) {
 
 func heldSize(pk packets.Packet) int64 { return int64(weight(pk) + heldOverhead) }
 
-// send writes a message whose turn it is.
+// send writes a message whose turn it is, unless it has waited for too long.
 func (s *Server) send(c *conn, pk packets.Packet) {
-	if pk.TopicName == lastTopic {
-		c.part()
+	switch {
+	case pk.TopicName == lastTopic:
+		c.out.writers.Go(func() {
+			c.dismiss(packets.ErrServerShuttingDown)
+			c.part()
+		})
+		return
+	case expired(pk, time.Now()):
+		s.forgetMessage(c.client, pk)
 		return
 	}
-	cl := c.client
-	if cl.Properties.Props.TopicAliasMaximum > 0 {
-		alias, known := cl.State.TopicAliases.Outbound.Set(pk.TopicName)
-		pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = alias, alias > 0
-		if known {
-			pk.TopicName = ""
-		}
+	topic := pk.TopicName
+	c.aliases.shorten(&pk)
+	if s.write(c.client, pk) {
+		c.aliases.learn(topic, pk.Properties.TopicAlias)
 	}
-	s.write(cl, pk)
 }
 
 // write writes a message. What is larger than its client can take is as good as
@@ -214,12 +225,17 @@ func (s *Server) write(cl *mqtt.Client, pk packets.Packet) (written bool) {
 	if !errors.Is(err, packets.ErrPacketTooLarge) {
 		return true
 	}
+	s.forgetMessage(cl, pk)
+	return false
+}
+
+// forgetMessage is for one that needs no acknowledgement.
+func (s *Server) forgetMessage(cl *mqtt.Client, pk packets.Packet) {
 	if pk.FixedHeader.Qos > 0 && cl.State.Inflight.Delete(pk.PacketID) {
 		atomic.AddInt64(&s.mqtt.Info.Inflight, -1)
 		connOf(cl).flow.free(pk.PacketID)
 		connOf(cl).resumption.forget(pk.PacketID)
 	}
-	return false
 }
 
 // roomFor waits, if it must, until a message finds a place among those that

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -47,14 +46,14 @@ func (c *conn) succeed(old *conn) {
 // to a client, the session of which somebody else takes over.
 func (s *Server) orphaned(cl *mqtt.Client, pk packets.Packet) {
 	c := connOf(cl)
-	if c == nil || expired(pk, time.Now()) {
+	if c == nil {
 		return
 	}
 	r := &c.resumption
 	r.mu.Lock()
-	heir := r.heir
+	heir, sent := r.heir, r.sent.has(pk.PacketID)
 	r.mu.Unlock()
-	if heir == nil || pk.PacketID == 0 { // see arrivals
+	if heir == nil || pk.PacketID == 0 || !sent && expired(pk, time.Now()) { // for id 0 see arrivals
 		return
 	}
 	heir.resumption.mu.Lock()
@@ -174,10 +173,7 @@ func (s *Server) sendAgain(c *conn, pk packets.Packet) {
 		pk.FixedHeader.Dup = r.sent.has(pk.PacketID)
 		r.mu.Unlock()
 	}
-	if err := cl.WritePacket(pk); errors.Is(err, packets.ErrPacketTooLarge) { // MQTT 5, 3.1.2-25: it counts as delivered
-		cl.State.Inflight.Delete(pk.PacketID)
-		r.forget(pk.PacketID)
-	}
+	s.write(cl, pk)
 }
 
 // await holds a replay back until the client has been sent what comes before it

@@ -23,6 +23,7 @@ type Server struct {
 	entrances []entrance
 	recovered string
 
+	parents  parents
 	changes  atomic.Uint64 // of subscriptions; see audience
 	buffers  sync.Pool     // of outboxes
 	store    *store        // nil: retained messages live in memory

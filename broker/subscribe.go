@@ -61,6 +61,9 @@ func (s *Server) subscribed(cl *mqtt.Client, codes []byte) {
 		if i < len(codes) && w.refusal != 0 && cl.Properties.ProtocolVersion == 5 {
 			codes[i] = w.refusal // SUBACK is made of them
 		}
+		if i < len(codes) && codes[i] < packets.ErrUnspecifiedError.Code {
+			s.parents.add(w.sub.Filter, cl.ID)
+		}
 		if i < len(codes) && codes[i] < packets.ErrUnspecifiedError.Code && w.wanted {
 			w.topics = s.retainedOn(w.sub.Filter)
 			if c.replay.add(w) {

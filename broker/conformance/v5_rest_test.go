@@ -483,6 +483,7 @@ func inOrder(x *trial) {
 // The server publishes its own figures each minute.
 func dollarTopics5(x *trial) {
 	inBubble(x, nil, func(b *bubble) {
+		b.wait(0) // it runs
 		c := b.five(connect{id: "c", keepAlive: 3600})
 		c.subscribe(filter{"#", 0}, filter{"+/#", 0}, filter{"+/broker/+", 0}, filter{"$share/g/#", 0}, filter{"$share/h/+/broker/#", 0})
 		b.wait(2 * time.Minute)
