@@ -525,7 +525,8 @@ func willIsCancelled(x *trial) {
 func silence(x *trial) {
 	inBubble(x, nil, func(b *bubble) {
 		for keepAlive, want := range map[int]time.Duration{1: 1500 * time.Millisecond, 2: 3 * time.Second, 10: 15 * time.Second, 0: 90 * time.Minute, 40_000: 90 * time.Minute} {
-			c := b.five(connect{id: "c", keepAlive: keepAlive, will: &will{topic: "t", payload: fmt.Sprint(keepAlive), retain: true}})
+			topic := fmt.Sprint("will/", keepAlive)
+			c := b.five(connect{id: "c", keepAlive: keepAlive, will: &will{topic: topic, payload: "lost", retain: true}})
 			b.wait(time.Second)
 			c.alive()
 			began := time.Now()
@@ -535,8 +536,8 @@ func silence(x *trial) {
 				b.Errorf("keep-alive %d s: disconnected after %v, want %v", keepAlive, took, want)
 			}
 			later := b.five(connect{id: "later"})
-			later.subscribe(filter{"t", 0})
-			if m := later.message(); m.payload != fmt.Sprint(keepAlive) {
+			later.subscribe(filter{topic, 0})
+			if m := later.message(); m.payload != "lost" {
 				b.Errorf("keep-alive %d s: the will is %v", keepAlive, m)
 			}
 			later.leave()
