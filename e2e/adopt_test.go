@@ -64,7 +64,7 @@ func TestAUnitIsAdopted(t *testing.T) {
 	// The house takes it over as it runs.
 	pid = pi.mainPID("bridge")
 	t.Log(pi.run("domain", "adopt", "bridge", "--own"))
-	t.Log(pi.run("dominion", "add", "bridge", "--priority", "required", "--yes"))
+	t.Log(pi.run("dominion", "add", "/usr/local/dominion/services/bridge", "--yes"))
 	pi.shows(`bridge +ready .*required`)
 	if now := pi.mainPID("bridge"); now != pid {
 		t.Errorf("taking it over restarted it: %s, was %s", now, pid)

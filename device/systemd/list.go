@@ -17,9 +17,9 @@ import (
 func (m Manager) Lines(ctx context.Context, unit string, n int) []string {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	which := "--unit=" + unit
+	which := "_SYSTEMD_UNIT=" + unit // its own lines, without systemd's on it
 	if m.User {
-		which = "--user-unit=" + unit
+		which = "_SYSTEMD_USER_UNIT=" + unit
 	}
 	out, err := exec.CommandContext(ctx, "journalctl", "--no-pager", "--quiet", "--output=cat", "--lines="+strconv.Itoa(n), which).Output()
 	if err != nil {
