@@ -41,6 +41,7 @@ func (s *Server) admit(cl *mqtt.Client, pk packets.Packet) error {
 		return s.turnAway(cl, code)
 	}
 	s.settleWill(cl.ID, pk.Connect.Clean)
+	c.succeed() // after the will, which may be for this client
 	return nil
 }
 
@@ -225,6 +226,9 @@ func (s *Server) received(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		pk = allowEmpty(c, pk)
 	case pk.FixedHeader.Type == packets.Publish:
 		pk = s.arrived(&c.arrivals, cl, pk)
+	case pk.FixedHeader.Type == packets.Puback, pk.FixedHeader.Type == packets.Pubcomp,
+		pk.FixedHeader.Type == packets.Pubrec && pk.ReasonCode >= packets.ErrUnspecifiedError.Code:
+		c.resumption.forget(pk.PacketID)
 	case pk.FixedHeader.Type == packets.Pubrel:
 		pk = c.arrivals.released(pk)
 	case pk.FixedHeader.Type == packets.Disconnect:
@@ -253,13 +257,11 @@ func (s *Server) processed(cl *mqtt.Client, pk packets.Packet) {
 		s.arrivalSettled(&c.arrivals, cl)
 	case packets.Puback, packets.Pubcomp:
 		c.flow.free(pk.PacketID)
-		c.resumption.forget(pk.PacketID)
 		c.replay.acknowledged(pk.PacketID)
 		s.release(c)
 	case packets.Pubrec:
 		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code { // the end of it
 			c.flow.free(pk.PacketID)
-			c.resumption.forget(pk.PacketID)
 			s.release(c)
 		}
 		s.admitArrivals(cl, true) // mochi took it for one

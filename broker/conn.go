@@ -77,7 +77,7 @@ func newConn(c net.Conn, listener string, o Options) *conn {
 		closed:       make(chan struct{}),
 		ended:        make(chan struct{}),
 		inspection:   inspection{most: o.MaxPacket},
-		resumption:   resumption{done: make(chan struct{})},
+		resumption:   newResumption(),
 	}
 	// mochi sets the next deadline for reading when CONNECT is read. That for
 	// writing is for the TLS handshake.

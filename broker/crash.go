@@ -56,7 +56,11 @@ func (s *Server) finish(c *conn) {
 		return
 	}
 	defer s.takeover.pass(c)
-	if known, ok := s.mqtt.Clients.Get(cl.ID); !ok || known != cl {
+	known, ok := s.mqtt.Clients.Get(cl.ID)
+	if !c.resumption.isKnown() { // CONNACK was not even tried
+		c.inherit(cl, ok && known == cl && !cl.Properties.Clean)
+	}
+	if !ok || known != cl {
 		return
 	}
 	cl.Stop(packets.ErrUnspecifiedError)

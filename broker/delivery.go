@@ -122,6 +122,11 @@ func (s *Server) deliver(cl *mqtt.Client, sub packets.Subscription, pk packets.P
 	}
 	out := addressed(pk, cl, sub)
 	c.news.mu.Lock()
+	if heir := c.resumption.heir; heir != nil { // since the client was looked up
+		c.news.mu.Unlock()
+		s.toHeir(heir, sub, pk)
+		return
+	}
 	defer c.news.mu.Unlock()
 	switch {
 	case out.TopicName == lastTopic:

@@ -14,75 +14,109 @@ import (
 // mochi sends what is in flight in no order, all of it as if it had been sent
 // before, and while newer messages already go out. Here it is sent in the order
 // of the first time (MQTT 3.1.1, 4.6.0-1), with DUP if it was sent (3.3.1-3),
-// and newer messages wait.
+// and newer messages wait. And what is published while mochi hands the session
+// from one client to the next, and would be lost, is delivered to the next.
 type resumption struct {
 	predecessor *conn         // whose session it is, between its turn and CONNACK
-	heir        *conn         // who takes this one's session over; guarded by mu
-	muted       atomic.Bool   // the next write is one of mochi's, and not to be
-	caughtUp    atomic.Bool   // newer messages may go out
-	done        chan struct{} // closed with it
+	heir        *conn         // who takes this one's session over; guarded by news.mu
+	known       chan struct{} // closed when what was in flight before is known
+	kept        bool          // the session outlives the connection
+	present     bool          // it had begun before; both are set before known is closed
 
-	kept bool // the session outlives the connection; set before the first message
+	muted    atomic.Bool   // the next write is one of mochi's, and not to be
+	caughtUp atomic.Bool   // newer messages may go out
+	done     chan struct{} // closed with it
 
-	mu        sync.Mutex       // guards all below
-	inherited []packets.Packet // in flight when the session was taken over, to be sent in this order
-	place     map[uint16]int   // of those of them that are not acknowledged, in that order
-	sent      packetIDs        // in flight, and written to some connection
+	mu       sync.Mutex       // guards all below
+	owed     []packets.Packet // was in flight when the session was taken over, in the order to send it in
+	place    map[uint16]int   // of those of them that are not acknowledged, in that order
+	sent     packetIDs        // in flight, and written to some connection
+	passedOn bool             // sent and place are the heir's
+}
+
+func newResumption() resumption {
+	return resumption{known: make(chan struct{}), done: make(chan struct{})}
 }
 
 // resumeOrigin is the origin of what is sent again; see replayOrigin.
 const resumeOrigin = "\x00resume"
 
 // succeed is called in the turn of the client's id, when the older connection
-// has ended. (From then on mochi tells in orphaned what it had in flight.)
-func (c *conn) succeed(old *conn) {
-	c.resumption.predecessor = old
-	old.resumption.mu.Lock()
-	defer old.resumption.mu.Unlock()
-	old.resumption.heir = c
+// has ended. What is delivered to that from here on goes to c, and mochi tells
+// in orphaned what it had in flight.
+func (c *conn) succeed() {
+	if old := c.resumption.predecessor; old != nil {
+		old.news.mu.Lock()
+		defer old.news.mu.Unlock()
+		old.resumption.heir = c
+	}
+}
+
+// toHeir delivers what was for a client whose session was taken over, unless the
+// heir wants nothing of the older session.
+func (s *Server) toHeir(heir *conn, sub packets.Subscription, pk packets.Packet) {
+	if <-heir.resumption.known; heir.resumption.present {
+		s.deliver(heir.client, sub, pk)
+	}
 }
 
 // orphaned is called for each message that mochi takes out of what is in flight
-// to a client, the session of which somebody else takes over.
+// to a client: by the heir of its session, if there is one.
 func (s *Server) orphaned(cl *mqtt.Client, pk packets.Packet) {
 	c := connOf(cl)
-	if c == nil {
+	if c == nil || pk.PacketID == 0 { // see arrivals
 		return
 	}
-	r := &c.resumption
+	c.news.mu.Lock()
+	heir := c.resumption.heir
+	c.news.mu.Unlock()
+	c.resumption.mu.Lock()
+	sent := c.resumption.sent.has(pk.PacketID)
+	c.resumption.mu.Unlock()
+	if heir == nil || !sent && expired(pk, time.Now()) {
+		return
+	}
+	r := &heir.resumption
 	r.mu.Lock()
-	heir, sent := r.heir, r.sent.has(pk.PacketID)
-	r.mu.Unlock()
-	if heir == nil || pk.PacketID == 0 || !sent && expired(pk, time.Now()) { // for id 0 see arrivals
-		return
-	}
-	heir.resumption.mu.Lock()
-	defer heir.resumption.mu.Unlock()
-	heir.resumption.inherited = append(heir.resumption.inherited, pk)
+	defer r.mu.Unlock()
+	r.owed = append(r.owed, pk)
 }
 
 // inherit is called when CONNACK is about to be written: what the older
 // connections knew of the session is known from here on.
 func (c *conn) inherit(cl *mqtt.Client, present bool) {
 	r := &c.resumption
-	r.kept = !expires(cl)
+	defer close(r.known)
 	old := r.predecessor
-	if old == nil || !present {
-		r.predecessor, r.inherited = nil, nil
+	r.predecessor = nil
+	r.kept, r.present = !expires(cl), present && old != nil
+	if !r.present {
+		r.owed = nil
 		return
 	}
 	c.arrivals.unreleased = old.arrivals.unreleased
 	next, _ := old.client.NextPacketID()
+	o := &old.resumption
+	o.mu.Lock()
+	place := o.place
+	r.sent = o.sent
+	o.passedOn, o.sent, o.place = true, packetIDs{}, nil
+	o.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old.resumption.mu.Lock()
-	defer old.resumption.mu.Unlock()
-	r.sent = old.resumption.sent
-	order(r.inherited, old.resumption.place, uint16(next))
+	order(r.owed, place, uint16(next))
 	r.place = map[uint16]int{}
-	for i := range r.inherited {
-		adopt(cl, &r.inherited[i])
-		r.place[r.inherited[i].PacketID] = i
+	for i, pk := range r.owed {
+		r.place[pk.PacketID] = i
+	}
+}
+
+func (r *resumption) isKnown() bool {
+	select {
+	case <-r.known:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -105,21 +139,6 @@ func order(all []packets.Packet, place map[uint16]int, next uint16) {
 	})
 }
 
-// adopt makes sure that a message is in flight to the client. One that was
-// published while the session was handed over is in flight to the older
-// connection alone, and gets a new id here: it was never sent.
-func adopt(cl *mqtt.Client, pk *packets.Packet) {
-	if now, ok := cl.State.Inflight.Get(pk.PacketID); ok && same(now, *pk) {
-		return
-	}
-	id, err := cl.NextPacketID()
-	if err != nil {
-		return // all 65,535 are taken
-	}
-	pk.PacketID = uint16(id)
-	cl.State.Inflight.Set(*pk)
-}
-
 // same tells whether two packets are the same step of the same delivery.
 func same(a, b packets.Packet) bool {
 	if a.FixedHeader.Type != b.FixedHeader.Type || a.TopicName != b.TopicName || len(a.Payload) != len(b.Payload) {
@@ -131,26 +150,17 @@ func same(a, b packets.Packet) bool {
 // resume is called after CONNACK, when acknowledgements are about to be read.
 func (s *Server) resume(c *conn) {
 	r := &c.resumption
-	old := r.predecessor
-	r.predecessor = nil
-	if old == nil {
+	if len(r.owed) == 0 {
 		s.catchUp(c)
 		return
 	}
 	c.replay.workers.Go(func() {
 		defer s.catchUp(c)
 		s.contain(c, "resuming a session", func() {
-			for _, pk := range r.inherited {
+			for _, pk := range r.owed {
 				s.sendAgain(c, pk)
 			}
-			// Who was late to find out that there is another connection.
-			for _, pk := range old.client.State.Inflight.GetAll(false) {
-				if pk.PacketID != 0 && old.client.State.Inflight.Delete(pk.PacketID) {
-					adopt(c.client, &pk)
-					s.sendAgain(c, pk)
-				}
-			}
-			r.inherited = nil
+			r.owed = nil
 		})
 	})
 }
@@ -203,10 +213,12 @@ func (r *resumption) written(id uint16) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sent.add(id)
+	if !r.passedOn {
+		r.sent.add(id)
+	}
 }
 
-// forget is called when a delivery is complete.
+// forget is called when a delivery is complete, while its id is still taken.
 func (r *resumption) forget(id uint16) {
 	if !r.kept {
 		return

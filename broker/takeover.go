@@ -65,7 +65,7 @@ func (s *Server) awaitTurn(c *conn, cl *mqtt.Client) (refusal packets.Code, ok b
 		case s.sessionOf(older, old).over(time.Now()):
 			s.forget(older) // it would be in the next second
 		default:
-			c.succeed(old)
+			c.resumption.predecessor = old
 		}
 		return packets.CodeSuccess, true
 	case <-patience.C:
