@@ -200,6 +200,21 @@ func TestWhy(t *testing.T) {
 	}
 }
 
+func TestWhyTellsWhatAServiceSaysAndWhenItRuns(t *testing.T) {
+	m := append(leads(), domain("attic", topics.Judgement{State: topics.JudgedOnline}, nil)...)
+	next := time.Date(2026, 11, 22, 3, 30, 0, 0, time.Local)
+	m = append(m,
+		summary(topics.Summary{Service: "backup", Phase: topics.SummaryDone, Run: topics.RunOn, Wanted: 1, Ready: 1, Where: []topics.Node{"attic"}}),
+		report("attic", topics.ServiceState{Service: "backup", Phase: topics.PhaseDone, Ready: true, NextRun: topics.At(next), Status: "copied 12 files"}),
+	)
+	got := screen.Why(fold(t, m...), "backup", screen.Style{})
+	for _, want := range []string{"backup is done on attic", "attic: done, runs next at 03:30 on Sun 22 Nov", "it says: copied 12 files"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in:\n%s", want, got)
+		}
+	}
+}
+
 func TestWhyEndsWhenServicesNeedOneAnother(t *testing.T) {
 	wait := func(s, on topics.Service) message {
 		return summary(topics.Summary{Service: s, Phase: topics.SummaryWaiting, Run: topics.RunOn, Wanted: 1,

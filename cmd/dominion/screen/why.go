@@ -177,6 +177,9 @@ func (e *explainer) instances(name topics.Service, indent int, said *topics.Why)
 			continue
 		}
 		e.say(indent, plain, "%s%s: %s", n.Name, e.lastWord(n.Name), instance(state, e.view.Now))
+		if state.Status != "" {
+			e.say(indent+2, plain, "it says: %s", state.Status)
+		}
 		if state.Why == nil {
 			continue
 		}

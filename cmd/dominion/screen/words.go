@@ -106,7 +106,7 @@ func instance(s topics.ServiceState, now time.Time) string {
 		words = append(words, "observed")
 	}
 	switch {
-	case s.Ready:
+	case s.Ready && s.Phase != topics.PhaseDone:
 		words = append(words, "ready")
 	case s.Phase == topics.PhaseRunning:
 		words = append(words, "not ready")
@@ -125,6 +125,9 @@ func instance(s topics.ServiceState, now time.Time) string {
 		words = append(words, "restarted once")
 	case s.Restarts > 1:
 		words = append(words, fmt.Sprintf("restarted %d times", s.Restarts))
+	}
+	if next := s.NextRun.Time(); !next.IsZero() {
+		words = append(words, next.Local().Format("runs next at 15:04 on Mon 2 Jan"))
 	}
 	if s.Exit != nil {
 		words = append(words, "last "+ended(*s.Exit))
