@@ -10,13 +10,16 @@ import (
 // backlog is what of QoS 1 and 2 a client has not acknowledged. mochi keeps
 // 65,535 messages of any size for each, also for one that is not there. Past a
 // bound of bytes a client that is there is disconnected, and the session of one
-// that is gone ends, which it is told when it comes.
+// that is gone ends, which it is told when it comes. Until somebody has ended
+// it (expiry.go: a publisher, which may hold locks, does not) nothing more is
+// kept for it.
 //
 // Acknowledgements are not counted: when it may be too much, all of it is.
 type backlog struct {
 	bytes    atomic.Int64 // at most
 	enough   atomic.Int64 // when to count; 0: at the bound
 	counting atomic.Bool
+	tooMuch  atomic.Bool // the client is gone, and its session is to end
 }
 
 // waits follows each message that is to be acknowledged, in its publisher's
@@ -27,6 +30,12 @@ func (s *Server) waits(cl *mqtt.Client, pk packets.Packet) {
 		return
 	}
 	b, most := &c.backlog, int64(s.opt.MaxBacklog)
+	if b.tooMuch.Load() {
+		if cl.State.Inflight.Delete(pk.PacketID) {
+			atomic.AddInt64(&s.mqtt.Info.Inflight, -1)
+		}
+		return
+	}
 	if bytes := b.bytes.Add(int64(weight(pk))); bytes <= most || bytes <= b.enough.Load() || b.counting.Swap(true) {
 		return
 	}
@@ -49,6 +58,6 @@ func (s *Server) giveUp(cl *mqtt.Client, c *conn, why string) {
 	}
 	_ = c.Close()
 	if c.hasEnded() {
-		s.endSession(cl)
+		c.backlog.tooMuch.Store(true)
 	}
 }

@@ -75,7 +75,9 @@ type session struct {
 	lasts  int64 // seconds
 }
 
-func (x session) over(now time.Time) bool { return x.left+x.lasts < now.Unix() }
+func (x session) over(now time.Time) bool {
+	return x.left+x.lasts < now.Unix() || x.conn.backlog.tooMuch.Load()
+}
 
 // waiting are the sessions whose clients have gone, who left first first.
 func (s *Server) waiting() []session {

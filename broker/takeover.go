@@ -63,7 +63,7 @@ func (s *Server) awaitTurn(c *conn, cl *mqtt.Client) (refusal packets.Code, ok b
 		case !sameOwner(old, c) || old.account != c.account:
 			s.forget(older) // the name is free, but not what was subscribed to under another login
 		case s.sessionOf(older, old).over(time.Now()):
-			s.forget(older) // it would be in the next second
+			s.forget(older) // it would be within a second
 		default:
 			c.resumption.predecessor = old
 		}
