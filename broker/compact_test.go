@@ -121,6 +121,8 @@ func TestACompactionThatWasCutShortLeavesTheOldFile(t *testing.T) {
 	turn(t, s)
 	s.CompactAlways()
 	for moment := 0; moment < 4; moment++ {
+		s.Put("devices/0", fmt.Sprint(moment)) // the first that is copied
+		s.Put(fmt.Sprintf("devices/%d", 1+moment), "")
 		turn(t, s) // a third of a compaction
 		after := inMemory(t)
 		for _, file := range files(t, dir) {

@@ -254,6 +254,46 @@ func TestADiskThatLiesLosesOneTransaction(t *testing.T) {
 	}
 }
 
+// bbolt writes over what its list of free pages names.
+func TestAPageThatIsFreeAndInUseIsDamage(t *testing.T) {
+	t.Parallel()
+	dir := inMemory(t)
+	s := openBare(t, dir)
+	for round := range 3 {
+		for i := range 100 {
+			s.Put(fmt.Sprintf("devices/%d", i), strings.Repeat("x", 300+round))
+		}
+		turn(t, s)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sound, err := os.ReadFile(filepath.Join(dir, "retained.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const idAt, flagsAt, freelist = 16, 8, 0x10
+	damaged := 0
+	for wrong := range 32 {
+		file := bytes.Clone(sound)
+		for i := range len(file) / os.Getpagesize() {
+			if page := pageAt(file, i); page[flagsAt] == freelist && page[idAt] != 0 {
+				page[idAt] = byte(wrong)
+			}
+		}
+		kept, moved := opened(t, file)
+		if len(kept) != 100 {
+			t.Errorf("page %d: %d messages, want 100", wrong, len(kept))
+		}
+		if moved != "" {
+			damaged++
+		}
+	}
+	if damaged < 5 {
+		t.Errorf("%d files of 32 were damaged", damaged)
+	}
+}
+
 // docs/operation.md tells people to copy the file while the broker runs, and
 // when the copy is a good one.
 func TestACopyThatIsEqualAfterwardsIsWhole(t *testing.T) {
