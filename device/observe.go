@@ -243,7 +243,7 @@ func (a *Agent) takeUp(work context.Context, u *unit, s sighting, now time.Time)
 	want := a.wanted[u.name]
 	e := entry{
 		Service: u.name, Start: topics.NewID(10), Runner: s.charge.kind, Outside: s.charge.name, Step: stepStart,
-		Port: or(want.Port, s.charge.port), Dependencies: want.Dependencies, Restarts: u.restarts,
+		Port: or(want.Port, or(s.charge.port, s.state.Port)), Dependencies: want.Dependencies, Restarts: u.restarts,
 		Rule: a.work.ruleOutside(want, s.charge), Since: topics.At(or(s.state.Since, now)),
 	}
 	if u.failed {

@@ -1,0 +1,119 @@
+package device_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"dominion/device"
+	"dominion/topics"
+)
+
+// engine has one container, and answers as Docker 27 does. It is no engine:
+// what it gives is recorded (see device/docker).
+type engine struct {
+	mu      sync.Mutex // guards all below
+	state   string
+	orders  []string
+	changed chan struct{} // closed at the next change
+}
+
+func (e *engine) set(state string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state = state
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimPrefix(r.URL.Path, "/v1.41")
+	switch {
+	case path == "/version":
+		fmt.Fprint(w, `{"ApiVersion":"1.47","MinAPIVersion":"1.24"}`)
+	case path == "/containers/frigate/json":
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		fmt.Fprintf(w, `{"State":%s,"NetworkSettings":{"Ports":{"5000/tcp":[{"HostPort":"5000"}]}}}`, e.state)
+	case path == "/containers/frigate/logs":
+		fmt.Fprint(w, "\x01\x00\x00\x00\x00\x00\x00\x0ano camera\n")
+	case path == "/containers/frigate/start", path == "/containers/frigate/stop":
+		e.mu.Lock()
+		e.orders = append(e.orders, filepath.Base(path))
+		e.mu.Unlock()
+		e.set(map[string]string{"start": up, "stop": down}[filepath.Base(path)])
+		w.WriteHeader(http.StatusNoContent)
+	case path == "/events":
+		w.WriteHeader(http.StatusOK)
+		w.(http.Flusher).Flush()
+		for {
+			e.mu.Lock()
+			changed := e.changed
+			e.mu.Unlock()
+			select {
+			case <-changed:
+				fmt.Fprintln(w, `{"Type":"container","Action":"die"}`)
+				w.(http.Flusher).Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+const (
+	up      = `{"Status":"running","Running":true,"Pid":77,"StartedAt":"2026-01-01T00:00:00Z"}`
+	down    = `{"Status":"exited","ExitCode":0,"StartedAt":"2026-01-01T00:00:00Z"}`
+	crashed = `{"Status":"exited","ExitCode":3,"StartedAt":"2026-01-01T00:00:00Z"}`
+)
+
+func TestAContainerIsObservedAndThenTheHousesOwn(t *testing.T) {
+	e := &engine{state: up, changed: make(chan struct{})}
+	dir, err := os.MkdirTemp("", "engine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	listener, err := net.Listen("unix", filepath.Join(dir, "docker.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(e)
+	server.Listener.Close()
+	server.Listener = listener
+	server.Start()
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+
+	h, _ := newSystemd(t)
+	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(dir, "docker.sock"))
+	h.manifest("frigate", device.Manifest{Container: "frigate"})
+	h.begin()
+	h.connect()
+	s := h.until("it is observed", "frigate", func(s topics.ServiceState) bool { return s.Ready })
+	if !s.Observed || s.Runner != "docker" || s.PID != 77 || s.Port != 5000 {
+		t.Errorf("state %+v", s)
+	}
+	e.set(crashed)
+	s = h.until("its failure is seen", "frigate", func(s topics.ServiceState) bool { return s.Phase == topics.PhaseStopped })
+	if s.Why == nil || s.Why.Text != "ended with code 3: no camera" || s.Why.Next != "docker logs --tail 50 frigate" {
+		t.Errorf("why %+v", s.Why)
+	}
+	h.manifest("frigate", device.Manifest{Container: "frigate", Own: true})
+	h.want(one("frigate", topics.Wanted{Run: true, Rev: "1"}))
+	h.until("the house starts it", "frigate", func(s topics.ServiceState) bool { return s.Ready && !s.Observed && s.Start != "" })
+	h.want(one("frigate", topics.Wanted{Rev: "1"}))
+	h.until("the house stops it", "frigate", func(s topics.ServiceState) bool { return s.Phase == topics.PhaseStopped && !s.Observed })
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if got := strings.Join(e.orders, " "); got != "start stop" {
+		t.Errorf("the engine was told to %s", got)
+	}
+}
