@@ -338,6 +338,8 @@ func property(id byte) (shape, site) {
 		return aLong, inWill
 	case packets.PropReasonString:
 		return aText, inAck | inDisconnect
+	case packets.PropServerReference: // means nothing from a client
+		return aText, inDisconnect
 	case packets.PropReceiveMaximum:
 		return aShortNotZero, inConnect
 	case packets.PropTopicAliasMaximum:
