@@ -90,6 +90,7 @@ type lead struct {
 	house   topics.HouseID
 	lonely  bool
 	offered []byte // a document that waits for a heartbeat, or for the disk
+	enough  func() // ends the knocking at other machines' services; nil: nobody knocks
 }
 
 // view is what this machine is and how it fares.
@@ -97,7 +98,8 @@ type view struct {
 	facts     host.Facts
 	inventory *inventory
 	traits    []topics.Trait // all that it has; nil until it was looked what is plugged in
-	said      topics.Host    // the readings as last sent
+	echoes    map[topics.Target]Echo
+	said      topics.Host // the readings as last sent
 	saidAt    time.Time
 	measured  topics.Host // the readings as last taken
 	looked    time.Time
@@ -160,9 +162,7 @@ func New(cfg Config) (*Agent, error) {
 	if a.work.ports, err = loadPorts(filepath.Join(cfg.DataDir, "ports.json")); err != nil {
 		cfg.Log.Error().Err(err).Msg("the chosen ports are lost: services will get others")
 	}
-	if err := readJSON(a.memoryPath(), &a.memory); err != nil {
-		cfg.Log.Error().Err(err).Msg("what should run here is lost: what runs is kept, and the house will say it again")
-	}
+	a.load()
 	if err := readJSON(a.pastPath(), &a.past); err != nil {
 		cfg.Log.Error().Err(err).Msg("what has ended is forgotten: it is run again")
 	}
@@ -228,6 +228,7 @@ func (a *Agent) Run(ctx context.Context, bus Bus) error {
 	}
 	a.adopt(work)
 	a.watchDevices(work)
+	a.knock(work)
 	a.running.Go(func() { a.work.journal.Run(work, a.journalTrouble) })
 	a.loop(ctx, work)
 	a.goodbye(work)
@@ -294,6 +295,9 @@ func (a *Agent) act(work context.Context, now time.Time) {
 
 func (a *Agent) input(now time.Time) Input {
 	in := Input{Now: now, Wanted: a.wanted, Have: map[topics.Service]Have{}, Pause: a.pause, Ending: a.ending}
+	if a.lead.beat.IsZero() {
+		in.Alone = &Alone{Long: now.Sub(a.began) >= a.cfg.Timing.Depend, Echoes: a.view.echoes}
+	}
 	for name, u := range a.units {
 		if u.seen != nil { // nothing is done about it
 			continue
@@ -326,6 +330,9 @@ func (a *Agent) nextLook(now time.Time) time.Time {
 	}
 	if a.pause != nil {
 		sooner(a.began.Add(a.cfg.Timing.Boot))
+	}
+	if until := a.began.Add(a.cfg.Timing.Depend); a.lead.beat.IsZero() && now.Before(until) {
+		sooner(until)
 	}
 	if !a.lead.lonely {
 		sooner(a.lastHeard().Add(a.cfg.Timing.Lonely))

@@ -84,6 +84,10 @@ func (a *Agent) heardPlanner(work context.Context, now time.Time) {
 		a.cfg.Log.Info().Msg("the leader is heard again")
 	}
 	a.lead.beat = now
+	if a.lead.enough != nil {
+		a.lead.enough() // from here on it is the coordinator's word that counts
+		a.lead.enough = nil
+	}
 	a.feelLonely(false)
 	if a.lead.offered != nil {
 		a.offer(work, a.lead.offered)

@@ -88,6 +88,7 @@ type Timing struct {
 	Lonely    time.Duration // without a planner's heartbeat until it is said: 30 s
 	Heard     time.Duration // after a planner's heartbeat it counts as heard: 12 s
 	Boot      time.Duration // how long what was stored waits at the start for newer word from the bus: 5 s
+	Depend    time.Duration // how long a machine that boots alone waits for what its services depend on elsewhere, where it need not be waited for: 2 min
 	Readings  time.Duration // between two looks at the host: 30 s
 	Repeat    time.Duration // readings are said again at least that often: 5 min
 	Build     time.Duration // until a build is given up: 30 min
@@ -103,6 +104,7 @@ func (t Timing) withDefaults() Timing {
 	t.Lonely = or(t.Lonely, 30*time.Second)
 	t.Heard = or(t.Heard, 12*time.Second)
 	t.Boot = or(t.Boot, 5*time.Second)
+	t.Depend = or(t.Depend, 2*time.Minute)
 	t.Readings = or(t.Readings, 30*time.Second)
 	t.Repeat = or(t.Repeat, 5*time.Minute)
 	t.Build = or(t.Build, 30*time.Minute)

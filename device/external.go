@@ -157,11 +157,14 @@ func (w *ward) words() string { return or(w.last.Says, "ended") }
 func cannot(name string, err error) *topics.Why {
 	why := &topics.Why{Code: topics.StartFailed, Text: err.Error()}
 	switch {
+	case errors.Is(err, systemd.ErrNoBus):
+		why.Text = fmt.Sprintf("%s cannot be watched: %v", name, systemd.ErrNoBus)
+		why.Next = "sudo apt install dbus"
 	case errors.Is(err, systemd.ErrNone), errors.Is(err, docker.ErrNone):
 		why.Text = fmt.Sprintf("%s is not run by this machine: %v", name, err)
 		why.Next = "domain adopt --list"
 	case errors.Is(err, systemd.ErrRefused):
-		why.Text = fmt.Sprintf("the agent's user may not start or stop %s: run the agent as root, or let polkit allow it", name)
+		why.Text = fmt.Sprintf("the agent's user may not start or stop %s: run the agent as root, or let polkit allow it (docs/services.md, What already runs)", name)
 		why.Next = "systemctl show --property=User dominion-domain"
 	case errors.Is(err, docker.ErrRefused):
 		why.Text = fmt.Sprintf("the agent's user may not speak to the container engine (%v)", err)

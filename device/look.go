@@ -35,6 +35,7 @@ type sight struct {
 	inventory *inventory
 	readings  *topics.Host
 	traits    []topics.Trait
+	echoes    map[topics.Target]Echo
 }
 
 // look starts to look at the host if it is time. Disks and sensors may be
@@ -138,6 +139,9 @@ func (a *Agent) see(work context.Context, s sight) {
 			a.sayInfo(work)
 		}
 		a.birth(work, now)
+	}
+	if s.echoes != nil {
+		v.echoes = s.echoes
 	}
 	if s.inventory != nil {
 		before := v.inventory

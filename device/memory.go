@@ -8,6 +8,28 @@ import (
 	"dominion/topics"
 )
 
+// load reads what was stored, or what was stored before it if that cannot be
+// read: a card that lost its power may lose what it wrote last.
+func (a *Agent) load() {
+	var stored, before memory
+	err := readJSON(a.memoryPath(), &stored)
+	if err == nil && stored.House != "" {
+		a.memory = stored
+		return
+	}
+	if berr := readJSON(a.memoryPath()+previous, &before); berr == nil && before.House != "" {
+		a.cfg.Log.Error().AnErr("stored", err).Msg("what should run here was lost, and what should run before that is taken: the house will say the rest")
+		a.memory = before
+		return
+	}
+	if err != nil {
+		a.cfg.Log.Error().Err(err).Msg("what should run here is lost: what runs is kept, and the house will say it again")
+	}
+}
+
+// previous ends the name of what was stored before.
+const previous = ".before"
+
 // recall takes up what was stored.
 func (a *Agent) recall() {
 	a.enter(a.cfg.House)
@@ -62,6 +84,11 @@ func (a *Agent) accept(payload []byte, j Judged) error {
 		}
 	}
 	next.Known = slices.Sorted(maps.Keys(known))
+	if before.House != "" {
+		if err := writeFile(a.memoryPath()+previous, mustJSON(before), true); err != nil {
+			return err
+		}
+	}
 	if err := writeFile(a.memoryPath(), mustJSON(next), true); err != nil {
 		return err
 	}

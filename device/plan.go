@@ -3,7 +3,9 @@ package device
 import (
 	"fmt"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"time"
 
 	"dominion/topics"
@@ -40,7 +42,16 @@ type Input struct {
 	Wanted map[topics.Service]topics.Wanted // what the domain should run, as it was last told
 	Have   map[topics.Service]Have
 	Pause  *topics.Why // why nothing is started yet; nil: start
+	Alone  *Alone      // nil: a leader was heard
 	Ending bool        // stop everything, dependents first
+}
+
+// Alone is what a machine knows that boots while no leader is heard: the
+// document has it run what could run before, and it looks itself whether what
+// that depends on is there.
+type Alone struct {
+	Long   bool // it has waited long for what need not be waited for
+	Echoes map[topics.Target]Echo
 }
 
 // Verb is what to do with one service.
@@ -182,20 +193,48 @@ func scheduled(due time.Time) *topics.Why {
 func shown(at time.Time) string { return at.Local().Format("15:04 on Mon 2 Jan") }
 
 // gate is why a dependency keeps a service from starting, nil if it does not.
-// Only one that should run here too is waited for: the coordinator gates the
-// others. If the document finds it elsewhere, it is there that it is used.
+// One that should run here too is waited for; the coordinator gates the others,
+// if there is one. If the document finds it elsewhere, it is there that it is
+// used.
 func (in Input) gate(name topics.Service, want topics.Wanted, dependency topics.Service) *topics.Why {
 	there, known := in.Have[dependency]
-	if dependency == name || !known || !in.Wanted[dependency].Run || there.Ready {
+	if dependency == name {
 		return nil
 	}
+	if !known || !in.Wanted[dependency].Run {
+		return in.gateElsewhere(want, dependency)
+	}
 	if at, ok := want.Endpoints[dependency]; ok && there.Host != "" && at.Host != there.Host {
+		return in.gateElsewhere(want, dependency)
+	}
+	if there.Ready {
 		return nil
 	}
 	return &topics.Why{
 		Code: topics.WaitDependency,
 		Text: fmt.Sprintf("waits for %s, which is not ready here yet", dependency),
 		Next: "dominion why " + string(dependency),
+	}
+}
+
+// gateElsewhere is gate for what runs on another machine. Without a leader its
+// last known endpoint is waited for: until it answers; if its machine does but
+// nothing listens, which proves little, or if it can be done without, for a
+// while; and if its machine is not there, until it is, or a leader says where
+// else to find it.
+func (in Input) gateElsewhere(want topics.Wanted, dependency topics.Service) *topics.Why {
+	at, known := want.Endpoints[dependency]
+	if in.Alone == nil || !known || at.Port == 0 {
+		return nil
+	}
+	echo := in.Alone.Echoes[at]
+	if echo == Welcome || in.Alone.Long && (echo == Refusal || slices.Contains(want.Soft, dependency)) {
+		return nil
+	}
+	return &topics.Why{
+		Code: topics.WaitDependency,
+		Text: fmt.Sprintf("waits for %s, which was at %s and does not answer there; no leader is heard", dependency, net.JoinHostPort(at.Host, strconv.Itoa(at.Port))),
+		Next: "look whether that machine, and the leader, have power and network",
 	}
 }
 
