@@ -85,8 +85,24 @@ func (c *Coordinator) requestService(ctx context.Context, r topics.Request, s to
 		c.memory.Removed[s] = true
 		c.word(ctx, r, s, topics.RunOff)
 	case "restart":
-		c.forwardTo(ctx, r, s, "restart", func(w topics.ServiceState) bool { return !w.Phase.Settled() }, false)
+		c.forwardTo(ctx, r, s, "restart", restartable, false)
 	}
+}
+
+// restartable tells that a domain runs a service, or has it rest only because
+// it ended by itself or waits for its hour.
+func restartable(w topics.ServiceState) bool {
+	switch {
+	case !w.Phase.Settled() || w.Phase == topics.PhaseDone:
+		return true
+	case w.Why == nil:
+		return false
+	}
+	switch w.Why.Code {
+	case topics.Scheduled, topics.Exited, topics.NotLive, topics.StartTimeout, topics.StartFailed, topics.BuildFailed:
+		return true
+	}
+	return false
 }
 
 // able refuses wishes that this leader could only accept in vain.

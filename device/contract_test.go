@@ -49,6 +49,14 @@ func TestAPageIsReadyAndLiveByHTTP(t *testing.T) {
 	if h.state("page").Ready {
 		t.Error("ready while its page is not found")
 	}
+	hasty := want
+	hasty.Rev, hasty.Ready = "0", &topics.Readiness{By: "http", Path: "/health", Timeout: 0.5}
+	h.want(one("page", hasty))
+	h.eventually("it is too late", func() bool { return strings.Contains(h.text("page"), "was not ready within 500ms") })
+	if text := h.text("page"); !strings.Contains(text, "; the last look: status 404") {
+		t.Errorf("its why is %s", text)
+	}
+	h.want(one("page", want))
 	h.put("page/status", "302")
 	first := h.ready("page")
 	h.put("page/status", "500")
@@ -266,6 +274,42 @@ func TestAOneshotRunsOnceAndIsDone(t *testing.T) {
 	want.Run = true
 	h.want(one("job", want))
 	h.eventually("it is wanted again", func() bool { return h.state("job").Phase == topics.PhaseDone && len(h.starts("job")) == 4 })
+}
+
+// make's shell has written down how it ended.
+func TestAOneshotThatEndedWhileNoAgentWasThereIsDone(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, map[string]string{
+		"good": "start:\n\t@echo $$START_ID >> starts; while [ ! -e go ]; do sleep 0.02; done; touch ended\n",
+		"bad":  "start:\n\t@echo $$START_ID >> starts; while [ ! -e go ]; do sleep 0.02; done; touch ended; exit 7\n",
+	})
+	h.begin()
+	h.connect()
+	want := map[topics.Service]topics.Wanted{
+		"good": {Run: true, Rev: "1", Type: topics.Oneshot},
+		"bad":  {Run: true, Rev: "1", Type: topics.Oneshot, Restart: &topics.Restart{Policy: topics.RestartNever}},
+	}
+	h.want(want)
+	pids := map[topics.Service]int{}
+	for _, name := range []topics.Service{"good", "bad"} {
+		pids[name] = h.phase(name, topics.PhaseRunning).PID
+		h.eventually("it runs", func() bool { return len(h.starts(name)) == 1 })
+	}
+	h.finish(nil)
+	for name, pid := range pids {
+		h.write(string(name)+"/go", "")
+		h.eventually("it ended", func() bool { return h.file(string(name)+"/ended") == "" && syscall.Kill(pid, 0) != nil })
+	}
+	h.begin()
+	h.connect()
+	h.want(want)
+	if s := h.phase("good", topics.PhaseDone); !s.Ready || len(h.starts("good")) != 1 {
+		t.Errorf("good is %+v, started %d times", s, len(h.starts("good")))
+	}
+	h.eventually("bad is known to have failed", func() bool { return h.state("bad").Exit != nil && h.state("bad").Phase == topics.PhaseStopped })
+	if s := h.state("bad"); s.Exit.Code != 7 || len(h.starts("bad")) != 1 {
+		t.Errorf("bad is %+v, started %d times", s, len(h.starts("bad")))
+	}
 }
 
 func TestAOneshotsFailures(t *testing.T) {

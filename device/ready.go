@@ -21,7 +21,7 @@ const (
 )
 
 // probeTimeout is how long one look may take while it is not ready.
-const probeTimeout = time.Second
+const probeTimeout = 5 * time.Second
 
 // readiness tells once, by its rule, that a service is ready. A oneshot never
 // is while it runs.
@@ -30,11 +30,11 @@ func (w *worker) readiness(ctx context.Context, p prepared, r *run) <-chan struc
 	case topics.ReadyTopic, topics.ReadyNotify:
 		return r.heard
 	case topics.ReadyTCP, topics.ReadyHTTP:
-		return w.until(ctx, w.answers(p, p.entry.Rule.By, p.entry.Rule.Path))
+		return w.until(ctx, r, w.answers(p, p.entry.Rule.By, p.entry.Rule.Path))
 	case topics.ReadyFile:
-		return w.until(ctx, func(context.Context) error {
+		return w.until(ctx, r, func(context.Context) error {
 			if now := markOf(p.fileOf(p.entry.Rule.Path)); now == "" || now == p.entry.Mark {
-				return errors.New("is not written yet")
+				return errors.New("it was not written")
 			}
 			return nil
 		})
@@ -49,8 +49,9 @@ func (w *worker) readiness(ctx context.Context, p prepared, r *run) <-chan struc
 // look is one look at a service: nil, or what came instead.
 type look func(ctx context.Context) error
 
-// until tells once that a look was good.
-func (w *worker) until(ctx context.Context, try look) <-chan struct{} {
+// until tells once that a look was good, and leaves in the run what came of
+// those that were not.
+func (w *worker) until(ctx context.Context, r *run, try look) <-chan struct{} {
 	done := make(chan struct{}, 1)
 	w.probes.Go(func() {
 		wait := probeFirst
@@ -68,6 +69,9 @@ func (w *worker) until(ctx context.Context, try look) <-chan struct{} {
 			if err == nil {
 				done <- struct{}{}
 				return
+			}
+			if ctx.Err() == nil {
+				r.last.Store(&err)
 			}
 			t.Reset(wait)
 			wait = min(wait*5/4, probeCap)

@@ -38,6 +38,8 @@ type run struct {
 	leave chan struct{} // closed: let it run, and look away
 	heard chan struct{} // it said that it is ready: on its topic, or on its socket
 	beat  chan struct{} // it said that it lives
+
+	last atomic.Pointer[error] // why it was not ready when it was looked at last
 }
 
 func newRun() *run {
@@ -363,7 +365,11 @@ func (w *worker) sweep(ctx context.Context, e entry) {
 		return
 	}
 	w.forget(e.Service)
-	w.tell(ctx, report{stage: ended, name: e.Service, start: e.Start})
+	rep := report{stage: ended, name: e.Service, start: e.Start}
+	if e.Step == stepStart && e.Boot == bootID() {
+		rep.exit = told(recorded(e.Status))
+	}
+	w.tell(ctx, rep)
 }
 
 // follow watches a running service until it ends or is asked to.

@@ -25,6 +25,7 @@ type unit struct {
 	entry   entry
 	running instance // nil until it is started
 	adopted bool     // a former agent started it
+	left    bool     // it ended while no agent was there
 
 	own    topics.Wanted // the terms of its service.toml, once somebody has looked
 	terms  topics.Wanted // the terms that hold
@@ -83,7 +84,7 @@ func (u *unit) become(phase topics.Phase, now time.Time) {
 func (u *unit) rest(phase topics.Phase, why *topics.Why, now time.Time) {
 	u.become(phase, now)
 	u.ready, u.why, u.next, u.deadline, u.again, u.missing = false, why, time.Time{}, time.Time{}, false, false
-	u.run, u.running, u.anew, u.status = nil, nil, false, ""
+	u.run, u.running, u.anew, u.left, u.status = nil, nil, false, false, ""
 }
 
 func (u *unit) begin(j job, r *run, now time.Time) {
@@ -228,7 +229,12 @@ func (a *Agent) haste(now time.Time) {
 func (a *Agent) foldEnded(work context.Context, u *unit, rep report, now time.Time) {
 	reason := u.why
 	forced := u.phase == topics.PhaseStopping && isFailure(reason.Code)
-	asked := u.phase == topics.PhaseStopping && !forced || u.again
+	want := u.terms
+	if u.entry.Rule.By == topics.ReadyDone {
+		want.Type = topics.Oneshot // also before its service.toml was read again
+	}
+	byItself := forced || u.left && rep.exit != nil && want.RestartPolicy() != topics.RestartAlways
+	asked := u.phase == topics.PhaseStopping && !byItself || u.again
 	anew := u.anew || u.again
 	if u.ready {
 		u.history = a.cfg.Timing.Backoff.Ready(u.history, now.Sub(u.readyAt))
@@ -258,7 +264,7 @@ func (a *Agent) foldEnded(work context.Context, u *unit, rep report, now time.Ti
 		a.cfg.Log.Warn().Str("service", string(u.name)).Msg(rep.why.Text)
 	default:
 		clean := !forced && rep.exit != nil && rep.exit.Code == 0 && (rep.why == nil || rep.why.Code == topics.Exited)
-		a.conclude(u, AfterEnd(u.terms, clean), a.whyEnded(u, reason, rep, forced), now)
+		a.conclude(u, AfterEnd(want, clean), a.whyEnded(u, reason, rep, forced), now)
 	}
 	if !asked || rep.exit != nil {
 		a.tellExit(work, u, rep)
@@ -320,7 +326,11 @@ func (a *Agent) lateness(u *unit, reason *topics.Why) string {
 	if u.entry.Rule.By == topics.ReadyDone {
 		return fmt.Sprintf("was not done within %v", seconds(u.entry.Rule.Timeout))
 	}
-	return fmt.Sprintf("was not ready within %v (it %s)", seconds(u.entry.Rule.Timeout), waitsFor(u.entry).Text)
+	text := fmt.Sprintf("was not ready within %v (it %s)", seconds(u.entry.Rule.Timeout), waitsFor(u.entry).Text)
+	if u.run != nil && u.run.last.Load() != nil {
+		text += fmt.Sprintf("; the last look: %v", *u.run.last.Load())
+	}
+	return text
 }
 
 // failure sends a unit into its backoff.

@@ -26,7 +26,7 @@ func TestExamplesAreWholeAndTrue(t *testing.T) {
 	everyKey(t, file, &leader, "services.webServer")
 	everyKey(t, load(t, configs.DomainExample(), &agents), &agents, "")
 	everyKey(t, load(t, configs.ServiceExample(), &agent.ServiceFile{}), &agent.ServiceFile{}, "")
-	if catalogue, err := leader.check(file); err != nil || len(catalogue.Services()) != 3 {
+	if catalogue, err := leader.check(file); err != nil || len(catalogue.Services()) != 4 {
 		t.Errorf("the leader's example is not fit to run: %v", err)
 	}
 	leader.Services, leader.Data = nil, ""
