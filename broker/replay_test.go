@@ -62,13 +62,14 @@ func TestReplayIsWholeAtASlowSubscriber(t *testing.T) {
 
 func TestReplayGoesOnWhenAClientAcknowledgesLate(t *testing.T) {
 	t.Parallel()
+	const n = 1200 // more than go ahead
 	s := start(t, nil)
-	fill(t, s, 200)
+	fill(t, s, n)
 	p := join(t, dial(t, s), "late", nil)
 	p.silent.Store(true)
 	p.subscribe(1, "devices/#", "token/here")
-	if got := len(p.upTo("token/here")); got != 200 {
-		t.Errorf("%d messages before the token, want 200", got)
+	if got := len(p.upTo("token/here")); got != n {
+		t.Errorf("%d messages before the token, want %d", got, n)
 	}
 }
 
