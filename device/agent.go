@@ -420,7 +420,7 @@ func (a *Agent) adopt(work context.Context) {
 		}
 		a.log(e.Service).Str("start", e.Start).Msg("its processes ended while no agent was here; what is left of them is ended")
 		u.become(topics.PhaseStopping, now)
-		u.start = e.Start
+		u.start, u.left, u.entry = e.Start, true, entry{Rev: e.Rev, Rule: e.Rule}
 		u.why = &topics.Why{Code: topics.Starting, Text: "what a former agent left is ended first"}
 		a.running.Go(func() { a.work.sweep(work, e) })
 	}
