@@ -391,6 +391,36 @@ func TestRestartIsHandedOn(t *testing.T) {
 	})
 }
 
+// What is done, or has ended by itself, is run again where it is; what a
+// person stopped is not.
+func TestRestartRunsAgainWhatIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, l := house(t, t.TempDir())
+		defer l.stop()
+		for state, forwarded := range map[string]bool{
+			`"phase":"done","ready":true`:                                                    true,
+			`"phase":"waiting","ready":false,"why":{"code":"SCHEDULED","text":"x"}`:          true,
+			`"phase":"stopped","ready":false,"why":{"code":"EXITED","text":"x"}`:             true,
+			`"phase":"stopped","ready":false,"why":{"code":"STOPPED_BY_WORD","text":"x"}`:    false,
+			`"phase":"waiting","ready":false,"why":{"code":"WAIT_DEPENDENCY","text":"wait"}`: false,
+		} {
+			b.says("dominion/porch/state/service/npBar", `{"sid":"porch1","service":"npBar",`+state+`}`)
+			time.Sleep(time.Second)
+			b.told() // all that was before
+			b.asks("restart", "npBar", "now")
+			time.Sleep(time.Second)
+			handed := slices.ContainsFunc(b.told(), func(m topics.Message) bool { return m.Topic == "dominion/porch/command/restart/npBar" })
+			if handed != forwarded {
+				t.Errorf("%s: handed on %v, want %v", state, handed, forwarded)
+			}
+			for range 8 { // the sender gives up
+				b.beats("attic", "kitchen", "porch")
+				time.Sleep(5 * time.Second)
+			}
+		}
+	})
+}
+
 func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l := house(t, t.TempDir())
