@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"slices"
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -20,13 +19,15 @@ func (h *hooks) ID() string { return "dominion" }
 
 // Provides tells mochi which of the methods below exist.
 func (h *hooks) Provides(b byte) bool {
-	return slices.Contains([]byte{
-		mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
+	switch b {
+	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnACLCheck, mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPacketProcessed,
 		mqtt.OnPublish, mqtt.OnQosPublish, mqtt.OnQosDropped, mqtt.OnWill,
 		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnUnsubscribed,
-		mqtt.OnRetainedExpired,
-	}, b)
+		mqtt.OnRetainedExpired:
+		return true
+	}
+	return false
 }
 
 // The client's own goroutine, from CONNECT to the end.

@@ -96,6 +96,8 @@ func (s *Server) startReplay(c *conn) {
 	r.running = true
 	if r.acks == nil {
 		r.acks = make(chan struct{}, 1)
+	}
+	if r.ahead == nil {
 		r.ahead = map[uint16]int{}
 	}
 	r.workers.Go(func() { s.contain(c, "replaying", func() { s.replayAll(c) }) })
@@ -129,6 +131,7 @@ func (r *replay) next() (wish, bool) {
 	defer r.mu.Unlock()
 	if len(r.queue) == 0 {
 		r.owed, r.queue, r.running = false, nil, false
+		r.ahead, r.bytes = nil, 0
 		return wish{}, false
 	}
 	w := r.queue[0]
