@@ -173,7 +173,9 @@ type socket struct {
 	tls     *tls.ConnectionState // nil: without
 	message io.Reader            // the one being read; nil: the next
 
-	mu      sync.Mutex // one writer at a time; guards writeBy
+	turn    sync.Mutex // one writer at a time
+	mu      sync.Mutex // guards what follows
+	writing bool
 	writeBy time.Time
 }
 
@@ -205,15 +207,25 @@ func (k *socket) Read(b []byte) (int, error) {
 // Write writes one message. Its deadline ends with it: a pong that answers a
 // ping much later has one of its own.
 func (k *socket) Write(b []byte) (int, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err := k.below.SetWriteDeadline(k.writeBy); err != nil {
+	k.turn.Lock()
+	defer k.turn.Unlock()
+	if err := k.writes(true); err != nil {
 		return 0, err
 	}
 	if err := k.ws.Write(context.Background(), websocket.MessageBinary, b); err != nil {
 		return 0, err
 	}
-	return len(b), k.below.SetWriteDeadline(time.Time{})
+	return len(b), k.writes(false)
+}
+
+func (k *socket) writes(now bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.writing = now
+	if !now {
+		return k.below.SetWriteDeadline(time.Time{})
+	}
+	return k.below.SetWriteDeadline(k.writeBy)
 }
 
 // CloseWrite says that no more comes, and waits for the client to say so too.
@@ -245,11 +257,15 @@ func (k *socket) LocalAddr() net.Addr               { return k.below.LocalAddr()
 func (k *socket) RemoteAddr() net.Addr              { return k.below.RemoteAddr() }
 func (k *socket) SetReadDeadline(t time.Time) error { return k.below.SetReadDeadline(t) }
 
+// SetWriteDeadline is for the write that is on its way, too.
 func (k *socket) SetWriteDeadline(t time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.writeBy = t
-	return nil
+	if !k.writing {
+		return nil
+	}
+	return k.below.SetWriteDeadline(t)
 }
 
 func (k *socket) SetDeadline(t time.Time) error {

@@ -413,6 +413,36 @@ func TestAWebSocketSubscriberThatStopsReading(t *testing.T) {
 	stuck.gone()
 }
 
+// Nobody waits for a WebSocket that takes nothing: not the client that takes its
+// id over, and its publishers one deadline.
+func TestAStuckWebSocketIsTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := startWeb(t, nil)
+		watcher := join(t, w.dial(t, request{}), "watcher", as("ann", "right"))
+		watcher.subscribe(1, "will/#")
+		ws, _, err := w.open(t, request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pk := range []packets.Packet{
+			connect("stuck", with(as("ann", "right"), withWill("will/stuck", "lost", false))),
+			{FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1, Filters: packets.Subscriptions{{Filter: "much", Qos: 1}}},
+		} {
+			_ = ws.Write(t.Context(), websocket.MessageBinary, encode(t, pk))
+		}
+		synctest.Wait() // and it reads nothing
+		for range 4 {
+			watcher.publish("much", strings.Repeat("x", 200<<10), 1, false)
+		}
+		began := time.Now()
+		join(t, w.dial(t, request{}), "stuck", as("ann", "right"))
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("its successor waited %v", took)
+		}
+		watcher.message("will/stuck")
+	})
+}
+
 func TestCloseEndsWebSockets(t *testing.T) {
 	w := startWeb(t, nil)
 	pages := map[string]*websocket.Conn{}
