@@ -207,10 +207,7 @@ func heldSize(pk packets.Packet) int64 { return int64(weight(pk) + heldOverhead)
 func (s *Server) send(c *conn, pk packets.Packet) {
 	switch {
 	case pk.TopicName == lastTopic:
-		c.out.writers.Go(func() {
-			c.dismiss(packets.ErrServerShuttingDown)
-			c.part()
-		})
+		c.goodbye(packets.ErrServerShuttingDown)
 		return
 	case expired(pk, time.Now()):
 		s.forgetMessage(c.client, pk)

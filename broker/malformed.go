@@ -490,6 +490,21 @@ func (c *conn) dismiss(why packets.Code) {
 	}
 }
 
+// goodbye does that without waiting, and parts from clients of MQTT 3.1.1 too.
+func (c *conn) goodbye(why packets.Code) {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.dead { // as in startFlush
+		c.parted.Store(true)
+		return
+	}
+	o.writers.Go(func() {
+		c.dismiss(why)
+		c.part()
+	})
+}
+
 // drain waits until the client has hung up, or for a moment: a socket that is
 // closed with something unread in it may take back what was written.
 func (c *conn) drain() {
