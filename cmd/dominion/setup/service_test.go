@@ -52,6 +52,27 @@ func TestPropose(t *testing.T) {
 			},
 		},
 		{
+			name: "asks nobody to start what is only observed",
+			dir:  setup.Directory{Path: "mosquitto", Manifest: setup.Manifest{Outside: "mosquitto.service", Port: 1883, Ready: "tcp"}},
+			want: setup.Proposal{
+				Name: "mosquitto", Entry: coordinator.Entry{Priority: "external"},
+				Found: []string{"it is mosquitto.service, which the house only observes", "service.toml has port 1883"},
+			},
+		},
+		{
+			name: "runs what was given to the house",
+			dir:  setup.Directory{Path: "mosquitto", Manifest: setup.Manifest{Outside: "mosquitto.service", Own: true, Port: 1883, Ready: "tcp"}},
+			want: setup.Proposal{
+				Name: "mosquitto", Entry: coordinator.Entry{Priority: "required", Instances: 1},
+				Found: []string{"it is mosquitto.service, which the house starts and stops", "service.toml has port 1883", "service.toml says when it is ready: tcp"},
+			},
+		},
+		{
+			name: "takes what has its directory elsewhere by its name",
+			wish: setup.Wish{Name: "frigate", Priority: "external"},
+			want: setup.Proposal{Name: "frigate", Entry: coordinator.Entry{Priority: "external"}, Found: []string{"only its name is known here"}},
+		},
+		{
 			name: "leaves to service.toml what that says",
 			dir: setup.Directory{Path: "web", Makefile: start, Manifest: setup.Manifest{
 				Version: "1.2.0", Command: []string{"./server", "-v"}, Port: 8080, Ready: "delay",
@@ -157,7 +178,7 @@ func TestTOML(t *testing.T) {
 		{coordinator.Entry{Priority: "required", Instances: 3}, "# Runs on 3 machines.\n[services.x]\npriority = \"required\"\ninstances = 3\n"},
 		{coordinator.Entry{Priority: "dependency"}, "# Runs on one machine, while another service needs it.\n[services.x]\npriority = \"dependency\"\n"},
 		{coordinator.Entry{Priority: "manual"}, "# Runs on one machine, when somebody says so (dominion start).\n[services.x]\npriority = \"manual\"\n"},
-		{coordinator.Entry{Priority: "external"}, "# Runs on a device of its own, which the house only watches.\n[services.x]\npriority = \"external\"\n"},
+		{coordinator.Entry{Priority: "external"}, "# Runs without the house, which only watches it.\n[services.x]\npriority = \"external\"\n"},
 	}
 	for _, tt := range tests {
 		if diff := cmp.Diff(tt.want, setup.Proposal{Name: "x", Entry: tt.entry}.TOML()); diff != "" {
