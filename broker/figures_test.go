@@ -39,6 +39,7 @@ func TestFiguresCountWhatHappened(t *testing.T) {
 		ann.anyMessage()
 	}
 	bob.disconnect()
+	eventually(t, "bob has left", func() bool { return s.Figures().Connections == 1 })
 	bad := join(t, dial(t, s), "bad", func(pk *packets.Packet) { pk.ProtocolVersion = 5 })
 	bad.sendPublish("panic", "", 1)
 	bad.gone()

@@ -80,9 +80,10 @@ func isAnswer(kind byte) bool {
 	return false
 }
 
-// startFlush is called with the lock.
+// startFlush is called with the lock, by the client's own goroutine or before
+// the outbox is dead: flush is waited for after that.
 func (c *conn) startFlush() {
-	if !c.out.busy && !c.out.dead {
+	if !c.out.busy {
 		c.out.busy = true
 		c.out.writers.Go(c.flush)
 	}
@@ -91,31 +92,32 @@ func (c *conn) startFlush() {
 // flush gives the socket what waits until nothing does.
 func (c *conn) flush() {
 	for {
-		batch, more := c.out.next()
-		if !more {
-			break
+		batch, last, over := c.out.next()
+		switch {
+		case batch != nil:
+			c.give(batch)
+			continue
+		case over:
+			_ = c.raw.Close()
+		case last:
+			c.halfClose()
 		}
-		c.give(batch)
-	}
-	switch last, over := c.out.ending(); {
-	case over:
-		_ = c.raw.Close()
-	case last:
-		c.halfClose()
+		return
 	}
 }
 
-// next is the next batch. When there is none, the turn is over.
-func (o *outbox) next() (batch []byte, more bool) {
+// next is the next batch. When there is none, the turn is over, and perhaps the
+// connection.
+func (o *outbox) next() (batch []byte, last, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.waiting) == 0 {
 		o.rest()
-		return nil, false
+		return nil, o.last, o.over
 	}
 	o.giving, o.waiting = o.waiting, o.giving[:0]
 	o.left = len(o.giving)
-	return o.giving, true
+	return o.giving, false, false
 }
 
 // rest is called with the lock by whoever was busy.
@@ -171,12 +173,12 @@ func (c *conn) await() {
 	}
 	o.busy = true
 	o.mu.Unlock()
-	if batch, more := o.next(); more {
+	if batch, _, _ := o.next(); batch != nil {
 		c.give(batch)
 	}
 	o.mu.Lock()
 	o.rest()
-	if len(o.waiting) > 0 || o.last {
+	if len(o.waiting) > 0 || o.last || o.over {
 		c.startFlush()
 	}
 }
@@ -281,6 +283,7 @@ func (c *conn) part() {
 	o.mute, o.last = true, true
 	if o.dead {
 		c.parted.Store(true)
+		return
 	}
 	c.startFlush()
 }
