@@ -28,6 +28,7 @@ func TestAccessIsAskedAtEachStart(t *testing.T) {
 	h.connect()
 	h.want(one("lamp", run("1")))
 	h.ready("lamp")
+	h.eventually("it has written all", func() bool { return len(h.starts("lamp")) == 1 })
 	broker.Store("mqtts://10.0.0.2:8884")
 	first := strings.Fields(h.file("lamp/access"))
 	h.want(one("lamp", run("2")))
