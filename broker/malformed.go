@@ -495,7 +495,7 @@ func (c *conn) goodbye(why packets.Code) {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.dead { // as in startFlush
+	if o.dead || o.over { // nobody waits for it any more
 		c.parted.Store(true)
 		return
 	}
