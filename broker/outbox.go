@@ -281,7 +281,7 @@ func (c *conn) part() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.mute, o.last = true, true
-	if o.dead {
+	if o.dead || o.over {
 		c.parted.Store(true)
 		return
 	}
