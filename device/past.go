@@ -82,6 +82,9 @@ func (a *Agent) isOver(u *unit, phase topics.Phase, ready bool, why *topics.Why,
 	rev, restarts := u.entry.Rev, u.restarts
 	u.rest(phase, why, now)
 	u.ready, u.since, u.failed, u.history = ready, now, false, History{}
+	if !a.wanted[u.name].Run {
+		return // when it is wanted again, it runs again
+	}
 	if a.past.Over == nil {
 		a.past.Over = map[topics.Service]over{}
 	}

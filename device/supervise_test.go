@@ -309,6 +309,7 @@ func TestReadiness(t *testing.T) {
 		tcp := &topics.Readiness{By: topics.ReadyTCP, Timeout: 30}
 		h.want(map[topics.Service]topics.Wanted{"deaf": {Run: true, Ready: tcp}, "web": {Run: true, Ready: tcp}})
 		h.ready("web")
+		h.eventually("the deaf one has started", func() bool { return h.state("deaf").PID != 0 })
 		if s := h.state("deaf"); s.Ready || s.Phase != topics.PhaseStarting || !strings.Contains(s.Why.Text, "port") {
 			t.Errorf("state %+v, why %+v", s, s.Why)
 		}
