@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dominion/device/cgroup"
 	"dominion/device/host"
 	"dominion/device/journal"
 	"dominion/topics"
@@ -66,6 +67,9 @@ type Config struct {
 	// agent's own or make's. Nil: none; cmd gives os.Environ().
 	Environ []string
 
+	// Groups makes a control group for each start of a service, nil: there are
+	// none here, and what hides from its parents may escape.
+	Groups cgroup.Maker
 	// Output is how much of what services print is kept.
 	Output journal.Bounds
 

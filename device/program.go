@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"dominion/device/cgroup"
 	"dominion/device/journal"
 	"dominion/device/process"
 	"dominion/topics"
@@ -35,6 +36,7 @@ type programs struct {
 	journal *journal.Journal
 	grace   time.Duration
 	log     zerolog.Logger
+	groups  cgroup.Maker // nil: there are none
 }
 
 // program is an instance that consists of processes.
@@ -53,12 +55,7 @@ func (p program) Exit() process.Exit {
 	return truth(p.Run.Exit(), p.status, p.lines())
 }
 
-func (p program) Processes() []process.Identity {
-	if id := p.Run.Identity; id.Alive() {
-		return []process.Identity{id}
-	}
-	return nil
-}
+func (p program) Processes() []process.Identity { return p.Members() }
 
 func (g programs) instance(run *process.Run, e entry) instance {
 	return program{Run: run, status: e.Status, lines: func() []string { return g.journal.Last(string(e.Service), e.Offset) }}
@@ -81,7 +78,7 @@ func (g programs) launch(ctx context.Context, p prepared, argv []string) (instan
 		return nil, err
 	}
 	running, err := process.Start(ctx, process.Command{
-		Dir: p.place.dir, Argv: argv, Env: p.place.env, Start: p.start, Output: p.out, Grace: g.grace,
+		Dir: p.place.dir, Argv: argv, Env: p.place.env, Start: p.start, Output: p.out, Grace: g.grace, Place: g.pen(ctx, p),
 	})
 	if err != nil {
 		return nil, errors.Join(err, g.ledger.remove(p.name))
@@ -92,6 +89,26 @@ func (g programs) launch(ctx context.Context, p prepared, argv []string) (instan
 		g.log.Error().Err(err).Str("service", string(p.name)).Msg("the run is not in the ledger: the next agent will find it by its mark only")
 	}
 	return g.instance(running, p.entry), nil
+}
+
+// pen puts the first process of a start into a control group of its own; nil
+// where there are none. A service that cannot be held or limited runs all the
+// same: a lamp that may take too much memory is better than none.
+func (g programs) pen(ctx context.Context, p prepared) func(int) string {
+	limits := cgroup.Limits{Memory: p.want.Memory, CPU: p.want.CPU}
+	if g.groups == nil {
+		if limits != (cgroup.Limits{}) {
+			g.log.Warn().Str("service", string(p.name)).Msg("its limits do not hold: this machine gives the agent no control groups")
+		}
+		return nil
+	}
+	return func(pid int) string {
+		group, err := g.groups.Place(ctx, string(p.name), p.start, pid, limits)
+		if err != nil {
+			g.log.Warn().Err(err).Str("service", string(p.name)).Msg("it is not held, or not limited, as it should be")
+		}
+		return group
+	}
 }
 
 func (g programs) adopt(ctx context.Context, e entry) (instance, bool) {

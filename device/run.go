@@ -471,14 +471,27 @@ func (w *worker) ended(ctx context.Context, running instance, p prepared) {
 		_ = os.Remove(w.socketOf(p.name)) // there is none for a name
 	}
 	rep := report{stage: ended, name: p.name, start: p.start, exit: exit, lines: lines}
+	if program, ok := running.(program); ok && program.Starved() {
+		rep.why = starved(exit, p.want.Memory)
+	}
 	if ward, ok := running.(*ward); ok {
-		rep.lines = ward.keeper.lines(ctx, ward.name)
+		rep.lines = ward.keeper.lines(ctx, ward.name, lastLines)
 		rep.why = &topics.Why{Code: topics.Exited, Text: ward.words() + quoted(rep.lines), Next: ward.keeper.logs(ward.name)}
 	}
 	if !p.began.IsZero() {
 		rep.lived = time.Since(p.began)
 	}
 	w.tell(ctx, rep)
+}
+
+// starved is why a service ended of which the kernel killed something for memory.
+func starved(exit *topics.Exit, limit uint64) *topics.Why {
+	why := topics.Why{Code: topics.OutOfMemory, Text: ending(exit) + ": the kernel killed it because this machine's memory had run out", Next: "dominion ps, for what takes it"}
+	if limit > 0 {
+		why.Text = ending(exit) + fmt.Sprintf(": the kernel killed it because it took more than its %.0f MB of memory", float64(limit)/1e6)
+		why.Next = "give it more (memory in the catalogue or its service.toml), or have it take less"
+	}
+	return &why
 }
 
 // ending says in words how something ended.

@@ -62,7 +62,7 @@ type commander interface {
 
 // newRunners are the runners by their kinds.
 func newRunners(cfg Config, l ledger, j *journal.Journal, sh shell, keepers map[string]keeper, watches *sync.WaitGroup) map[string]runner {
-	shared := programs{ledger: l, journal: j, grace: cfg.Timing.Stop, log: cfg.Log}
+	shared := programs{ledger: l, journal: j, grace: cfg.Timing.Stop, log: cfg.Log, groups: cfg.Groups}
 	runners := map[string]runner{}
 	for _, r := range []runner{makeRunner{shared, sh}, execRunner{shared}} {
 		runners[r.kind()] = r

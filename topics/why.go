@@ -35,6 +35,7 @@ const (
 	StartFailed     = "START_FAILED"
 	StartTimeout    = "START_TIMEOUT"
 	Exited          = "EXITED"
+	OutOfMemory     = "OUT_OF_MEMORY" // the kernel killed it
 	CrashLoop       = "CRASH_LOOP"
 	NotLive         = "LIVENESS"  // it ran, and failed its liveness rule too often in a row
 	Scheduled       = "SCHEDULED" // it runs when its schedule says so

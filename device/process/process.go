@@ -13,9 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
+
+	"dominion/device/cgroup"
 )
 
 // StartVariable is the environment variable that marks every process of a run.
@@ -33,6 +36,9 @@ type Identity struct {
 	PID   int    `json:"pid"`
 	Began uint64 `json:"began"`
 	Boot  string `json:"boot"`
+	// Group is the control group that holds the process and all that comes of
+	// it; empty: it has none of its own.
+	Group string `json:"group,omitempty"`
 }
 
 // Identify is the identity of the process that has the pid now, ErrGone if
@@ -80,6 +86,9 @@ type Command struct {
 	// Grace is what leftovers are given between TERM and KILL when the first
 	// process has failed.
 	Grace time.Duration
+	// Place, if not nil, is called with the first process before it runs
+	// anything of the program, and puts it into a control group: Identity.Group.
+	Place func(pid int) (group string)
 }
 
 // Run is a started program with all its processes.
@@ -89,16 +98,21 @@ type Run struct {
 	grace time.Duration
 	done  chan struct{}
 	exit  Exit
+
+	starved bool // the kernel killed something of it because memory had run out
+
+	mu   sync.Mutex // guards seen
+	seen []proc     // its members when it was last looked at
 }
 
 // Start starts a program in a process group of its own, with no input. The
 // caller keeps and may close Output. The run outlives ctx.
 func Start(ctx context.Context, c Command) (*Run, error) {
-	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
-	cmd.Dir = c.Dir
-	cmd.Env = append(append([]string(nil), c.Env...), StartVariable+"="+c.Start)
-	cmd.Stdout, cmd.Stderr = c.Output, c.Output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd, release, err := c.prepare()
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", c.Argv[0], err)
+	}
+	defer release()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.Argv[0], err)
 	}
@@ -108,6 +122,9 @@ func Start(ctx context.Context, c Command) (*Run, error) {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 		return nil, fmt.Errorf("identify %s: %w", c.Argv[0], err)
+	}
+	if c.Place != nil {
+		id.Group = c.Place(id.PID)
 	}
 	r := &Run{Identity: id, start: c.Start, grace: c.Grace, done: make(chan struct{})}
 	// It waits as long as the program lives, also when its starter has lost
@@ -167,6 +184,10 @@ func (r *Run) finish(ctx context.Context, e Exit) {
 	} else {
 		_ = r.end(ctx)
 	}
+	if r.Group != "" {
+		r.starved = cgroup.Group(r.Group).Starved() > 0
+		_ = cgroup.Group(r.Group).Remove() // else the next agent does
+	}
 	close(r.done)
 }
 
@@ -189,6 +210,19 @@ func (r *Run) Done() <-chan struct{} { return r.done }
 
 // Exit is how the first process ended; valid once Done is closed.
 func (r *Run) Exit() Exit { return r.exit }
+
+// Members are the identities of the run's live processes.
+func (r *Run) Members() []Identity {
+	var all []Identity
+	for _, p := range r.members() {
+		all = append(all, Identity{PID: p.pid, Began: p.began, Boot: r.Boot, Group: r.Group})
+	}
+	return all
+}
+
+// Starved tells whether the kernel killed something of the run because memory
+// had run out; valid once Done is closed, and known of a run in a group alone.
+func (r *Run) Starved() bool { return r.starved }
 
 // Stop ends the run: TERM to all of it, KILL to what is left after the grace.
 // It returns when nothing is left, or with the context's error.
@@ -242,6 +276,10 @@ func (r *Run) end(ctx context.Context) error {
 // signal reaches all of the run: the whole group at once, so that none forks
 // away in between, and those who left it.
 func (r *Run) signal(sig syscall.Signal) {
+	if r.Group != "" && sig == syscall.SIGKILL {
+		cgroup.Group(r.Group).Kill()
+		return
+	}
 	group := false
 	for _, p := range r.members() {
 		if p.group == r.PID {
@@ -257,10 +295,15 @@ func (r *Run) signal(sig syscall.Signal) {
 	}
 }
 
-// members are the live processes of the run. A group number is believed only
-// while its first process is the known one or a member carries the run's
-// START_ID: the number may have been given again.
+// members are the live processes of the run: all in its control group. Without
+// one they are those in its process group, those that carry its START_ID, and
+// all that descends of them or did when it was last looked. The number of a process group is believed only
+// while its first process is the known one or a member carries the START_ID: the
+// number may have been given again.
 func (r *Run) members() []proc {
+	if r.Group != "" {
+		return r.held()
+	}
 	all, err := list()
 	if err != nil {
 		return nil
@@ -282,13 +325,53 @@ func (r *Run) members() []proc {
 	if ours {
 		found = append(found, group...)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, was := range r.seen {
+		for _, p := range all {
+			if p.pid == was.pid && p.began == was.began && !p.zombie && !slices.ContainsFunc(found, p.is) {
+				found = append(found, p)
+			}
+		}
+	}
+	r.seen = withDescendants(found, all)
+	return slices.Clone(r.seen)
+}
+
+// held are the live processes in the run's control group.
+func (r *Run) held() []proc {
+	var found []proc
+	for _, pid := range cgroup.Group(r.Group).Processes() {
+		if p, err := look(pid); err == nil && !p.zombie {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// withDescendants adds the processes that came of others, however they have
+// hidden since, as long as those that started them live.
+func withDescendants(found, all []proc) []proc {
+	known := map[int]bool{}
+	for _, p := range found {
+		known[p.pid] = true
+	}
+	for grown := true; grown; {
+		grown = false
+		for _, p := range all {
+			if !known[p.pid] && known[p.parent] && !p.zombie {
+				known[p.pid], grown = true, true
+				found = append(found, p)
+			}
+		}
+	}
 	return found
 }
 
 // left are the members, looked for twice before there are none: a process that
 // has just called exec(2) has no environment to be known by, for a moment.
 func (r *Run) left() []proc {
-	if all := r.members(); len(all) > 0 {
+	if all := r.members(); len(all) > 0 || r.Group != "" {
 		return all
 	}
 	<-time.After(poll)
@@ -298,10 +381,13 @@ func (r *Run) left() []proc {
 // proc is what is seen of one process.
 type proc struct {
 	pid, group int
+	parent     int // 0: not known
 	began      uint64
 	zombie     bool
 	stopped    bool // by SIGSTOP or its like
 }
+
+func (p proc) is(other proc) bool { return p.pid == other.pid }
 
 func (p proc) lives() bool {
 	now, err := look(p.pid)

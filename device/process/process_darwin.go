@@ -26,6 +26,7 @@ func procOf(info *unix.KinfoProc) proc {
 	return proc{
 		pid:    int(info.Proc.P_pid),
 		group:  int(info.Eproc.Pgid),
+		parent: int(info.Eproc.Ppid),
 		began:  uint64(began.Sec)*1e6 + uint64(began.Usec),
 		zombie: info.Proc.P_stat == zombieState,
 	}

@@ -28,6 +28,9 @@ func look(pid int) (proc, error) {
 		return proc{}, fmt.Errorf("read /proc/%d/stat: %d fields", pid, len(fields))
 	}
 	p := proc{pid: pid, zombie: fields[0] == "Z" || fields[0] == "X", stopped: fields[0] == "T"}
+	if p.parent, err = strconv.Atoi(fields[1]); err != nil {
+		return proc{}, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
+	}
 	if p.group, err = strconv.Atoi(fields[2]); err != nil {
 		return proc{}, fmt.Errorf("read /proc/%d/stat: %w", pid, err)
 	}

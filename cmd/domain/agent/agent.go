@@ -76,7 +76,7 @@ func newAgent(c Config, link Link, data *program.Data, log zerolog.Logger) (*Age
 		ServicesDir: c.ServicesDir, DataDir: c.Data,
 		Loopback: link.Loopback, Address: c.Address, Allow: c.Allow,
 		House: link.House, Broker: link.Address, Access: link.Access, Lonely: link.Lonely, Turned: link.Turned,
-		Manifest: Manifest, Environ: os.Environ(),
+		Manifest: Manifest, Environ: os.Environ(), Groups: groups(context.Background(), c.Data, log),
 		Log: log.With().Str("component", "agent").Logger(),
 	})
 	if err != nil {
