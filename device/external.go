@@ -36,8 +36,8 @@ type keeper interface {
 	// stop has it ended politely; it may return before that is done.
 	stop(ctx context.Context, name string, grace time.Duration) error
 	kill(ctx context.Context, name string) error
-	// lines are the last that it printed; nil: nobody knows.
-	lines(ctx context.Context, name string) []string
+	// lines are the last n that it printed; nil: nobody knows.
+	lines(ctx context.Context, name string, n int) []string
 	// logs is what a person types to read more of them.
 	logs(name string) string
 }

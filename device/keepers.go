@@ -11,7 +11,7 @@ import (
 	"dominion/device/systemd"
 )
 
-// lastLines is how many lines a keeper is asked for.
+// lastLines is how many lines a why and an exit are told with.
 const lastLines = 10
 
 // newKeepers are the keepers by their kinds.
@@ -88,12 +88,12 @@ func (k systemdKeeper) kill(ctx context.Context, name string) error {
 	return k.do(ctx, name, systemd.Manager.Kill)
 }
 
-func (k systemdKeeper) lines(ctx context.Context, name string) []string {
+func (k systemdKeeper) lines(ctx context.Context, name string, n int) []string {
 	m, err := k.manager(ctx, name)
 	if err != nil {
 		return nil
 	}
-	return m.Lines(ctx, name, lastLines)
+	return m.Lines(ctx, name, n)
 }
 
 func (systemdKeeper) logs(name string) string { return "journalctl -n 50 -u " + name }
@@ -171,12 +171,12 @@ func (k dockerKeeper) kill(ctx context.Context, name string) error {
 	return e.Kill(ctx, name)
 }
 
-func (k dockerKeeper) lines(ctx context.Context, name string) []string {
+func (k dockerKeeper) lines(ctx context.Context, name string, n int) []string {
 	e, err := k.engine()
 	if err != nil {
 		return nil
 	}
-	return e.Lines(ctx, name, lastLines)
+	return e.Lines(ctx, name, n)
 }
 
 func (dockerKeeper) logs(name string) string { return "docker logs --tail 50 " + name }
@@ -205,5 +205,5 @@ func (pidKeeper) look(_ context.Context, name string) (outside.State, error) { r
 func (pidKeeper) start(context.Context, string) error               { return errNobodyKnows }
 func (pidKeeper) stop(context.Context, string, time.Duration) error { return errNobodyKnows }
 func (pidKeeper) kill(context.Context, string) error                { return errNobodyKnows }
-func (pidKeeper) lines(context.Context, string) []string            { return nil }
+func (pidKeeper) lines(context.Context, string, int) []string       { return nil }
 func (pidKeeper) logs(string) string                                { return "" }

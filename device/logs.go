@@ -111,6 +111,10 @@ func (a *Agent) tail(work context.Context, req topics.Request) {
 	if t.message.Topic = a.cfg.Space.Occurrence(a.cfg.Name, "log", req.Subject); name != ownLog {
 		t.service = topics.Service(req.Subject)
 	}
+	if w := a.watched[t.service]; w != nil {
+		a.running.Go(func() { a.tailOutside(work, req, t, w.charge) })
+		return
+	}
 	longer, extended, err := a.tails.begin(t.word, t.lease)
 	switch {
 	case err != nil:

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"dominion/device/journal"
 	"dominion/device/outside"
 	"dominion/topics"
 )
@@ -83,7 +84,7 @@ func (w *worker) observe(ctx context.Context, service topics.Service, c charge, 
 			}
 			now.state, now.err, now.lines = s.state, s.err, nil
 			if s.state.Stage == outside.Failed || s.state.Stage == outside.Again {
-				now.lines = w.keepers[c.kind].lines(ctx, c.name)
+				now.lines = w.keepers[c.kind].lines(ctx, c.name, lastLines)
 			}
 		}
 		tell(now)
@@ -349,4 +350,19 @@ func (a *Agent) showObserved(s *topics.ServiceState, u *unit) {
 	if want := a.wanted[u.name]; want.Run && u.phase.Settled() {
 		s.Why = &topics.Why{Code: topics.Observed, Text: "is wanted, but only observed here: the house does not start it", Next: fmt.Sprintf("on %s: sudo domain adopt %s --own", a.cfg.Name, u.name)}
 	}
+}
+
+// tailOutside answers with the last lines that a keeper has of its own. They
+// are not followed.
+func (a *Agent) tailOutside(work context.Context, req topics.Request, t stream, c charge) {
+	k := a.work.keepers[c.kind]
+	if k.logs(c.name) == "" {
+		a.refuse(work, req, topics.NotThere, fmt.Sprintf("nobody keeps what %s prints", c.name), "dominion why "+req.Subject)
+		return
+	}
+	t.lease = 0
+	last := k.lines(work, c.name, t.lines)
+	a.sayLines(work, &t, journal.Batch{Lines: last})
+	a.reply(work, topics.Reply{ID: req.ID, Status: topics.Done, Topic: req.Topic,
+		Result: fmt.Sprintf("%s, kept by %s (on %s: %s)", many(len(last), "line", "s"), c.kind, a.cfg.Name, k.logs(c.name))})
 }

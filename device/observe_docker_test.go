@@ -106,6 +106,13 @@ func TestAContainerIsObservedAndThenTheHousesOwn(t *testing.T) {
 	if s.Why == nil || s.Why.Text != "ended with code 3: no camera" || s.Why.Next != "docker logs --tail 50 frigate" {
 		t.Errorf("why %+v", s.Why)
 	}
+	h.request("t1", "tail", "frigate")
+	if r := h.replies("t1", topics.Done)[0]; !strings.Contains(r.Result, "1 line, kept by docker (on attic: docker logs --tail 50 frigate)") {
+		t.Errorf("reply %+v", r)
+	}
+	if said := decoded[topics.LogLines](t, h.last(space.Occurrence(attic, "log", "frigate")).Payload); len(said.Lines) != 1 || said.Lines[0] != "no camera" || !said.Last {
+		t.Errorf("lines %+v", said)
+	}
 	h.manifest("frigate", device.Manifest{Container: "frigate", Own: true})
 	h.want(one("frigate", topics.Wanted{Run: true, Rev: "1"}))
 	h.until("the house starts it", "frigate", func(s topics.ServiceState) bool { return s.Ready && !s.Observed && s.Start != "" })
