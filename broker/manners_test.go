@@ -81,7 +81,7 @@ func TestUnacknowledgedMessagesAreNotLost(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
 	s := start(t, nil)
-	p := join(t, dial(t, s), "late", nil)
+	p := join(t, dial(t, s), "late", func(pk *packets.Packet) { pk.Connect.Keepalive = 0 })
 	p.silent.Store(true)
 	p.subscribe(1, "numbers")
 	put := s.Injector()
