@@ -16,6 +16,7 @@ import (
 	"dominion/device/host"
 	"dominion/device/outside"
 	"dominion/device/pidof"
+	"dominion/device/process"
 	"dominion/device/systemd"
 )
 
@@ -156,7 +157,7 @@ func (s *Survey) processes(ports map[int][]int, units map[string]int) {
 			continue
 		}
 		name := pidof.Name(pid)
-		if strings.HasSuffix(group, ".service") || contained(group) || name == "" || ours(name) {
+		if strings.HasSuffix(group, ".service") || contained(group) || name == "" || ours(pid, name) {
 			continue
 		}
 		if at, ok := byName[name]; ok {
@@ -168,8 +169,12 @@ func (s *Survey) processes(ports map[int][]int, units map[string]int) {
 	}
 }
 
-// ours tells whether a process is the house's own.
-func ours(name string) bool { return name == "dominion" || name == "domain" }
+// ours tells whether a process is the house's own, or one of its services:
+// those bear the mark of their start.
+func ours(pid int, name string) bool {
+	env, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ") // of one's own processes only, but for root
+	return name == "dominion" || name == "domain" || strings.Contains("\x00"+string(env), "\x00"+process.StartVariable+"=")
+}
 
 // contained tells whether a control group is a container's.
 func contained(group string) bool {
