@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,10 +11,8 @@ import (
 	"time"
 
 	"dominion/device/journal"
-	"dominion/device/notify"
 	"dominion/device/process"
 	"dominion/topics"
-	"dominion/topics/terms"
 )
 
 // defaultDelay is how long a service that says nothing of readiness must have
@@ -159,130 +156,6 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 	w.follow(ctx, r, running, p)
 }
 
-// prepared is a start with all it needs.
-type prepared struct {
-	job
-	runner   runner
-	entry    entry
-	place    place
-	commands commands
-	out      *os.File
-	socket   *notify.Socket // nil: it is not heard
-	own      topics.Wanted  // what its service.toml says
-	note     *topics.Why
-	began    time.Time // zero: by a former agent
-}
-
-// deafen ends the hearing of a service.
-func (p prepared) deafen() {
-	if p.socket != nil {
-		p.socket.Close()
-	}
-}
-
-// prepare looks at the service's directory and finds its port, its commands
-// and its environment. The second result says why it cannot be started.
-func (w *worker) prepare(ctx context.Context, j job) (prepared, *report) {
-	fail := func(code, next, format string, args ...any) (prepared, *report) {
-		return prepared{}, &report{why: &topics.Why{Code: code, Text: fmt.Sprintf(format, args...), Next: next}}
-	}
-	dir := filepath.Join(w.cfg.ServicesDir, string(j.name))
-	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
-		return prepared{}, &report{missing: true, why: &topics.Why{
-			Code: topics.NoDirectory,
-			Text: fmt.Sprintf("%s has no directory %s", w.cfg.Name, dir),
-			Next: "put the service's directory there, or give another domain its traits",
-		}}
-	} else if err != nil {
-		return fail(topics.NoDirectory, "", "its directory cannot be read: %v", err)
-	}
-	manifest, err := readManifest(dir, w.cfg.Manifest)
-	if err != nil {
-		return fail(topics.StartFailed, "", "%v", err)
-	}
-	own := manifest.own()
-	want, err := terms.Merged(j.want, own)
-	if err != nil {
-		return fail(topics.StartFailed, "", "catalogue and service.toml do not fit together: %v", err)
-	}
-	j.want = want
-	if want.Schedule != "" && !j.due {
-		return prepared{}, &report{early: true, own: &own}
-	}
-	if c, ok := manifest.charge(); ok {
-		p, failed := w.prepareOutside(ctx, j, manifest, c)
-		if p.own = own; want.Live != nil && asks(*want.Live) {
-			p.entry.Live = want.Live
-		}
-		return p, failed
-	}
-	kind, why := findRunner(dir, manifest)
-	if why != nil {
-		return prepared{}, &report{missing: true, why: why}
-	}
-	secrets, err := readEnvFile(dir, manifest.EnvFile)
-	if err != nil {
-		return fail(topics.StartFailed, "", "%v", err)
-	}
-	port, note, err := w.ports.pick(j.name, want.Port)
-	if err != nil {
-		return fail(topics.PortTaken, "", "%v", err)
-	}
-	at := place{dir: dir, start: j.start, status: filepath.Join(string(w.ledger), string(j.name)+".status"),
-		env: append(w.cfg.environment(j.name, j.want, port, secrets), w.notifyEnv(j.name, want.Live)...)}
-	todo, why := w.commands(ctx, kind, at, manifest)
-	if why != nil {
-		return prepared{}, &report{why: why}
-	}
-	at.env = append(at.env, todo.env...)
-	if !todo.viaMake {
-		at.status = ""
-	}
-	out, offset, err := w.journal.Begin(string(j.name), j.start, time.Now())
-	if err != nil {
-		return fail(topics.StartFailed, "", "its output file cannot be written: %v", err)
-	}
-	return prepared{job: j, runner: w.runners[kind], place: at, commands: todo, out: out, own: own, note: note, began: time.Now(), entry: entry{
-		Service: j.name, Start: j.start, Runner: kind, Step: stepBuild, Port: port, Rev: j.want.Rev, Version: manifest.Version,
-		Dependencies: j.want.Dependencies, Endpoints: j.want.Endpoints, Rule: w.rule(want), Live: want.Live, Host: j.host,
-		Since: topics.At(time.Now()), Restarts: j.restarts, Offset: offset, Stop: todo.stop, Status: at.status,
-	}}, nil
-}
-
-// rule is when a service is ready: as its terms say, else once it has lived a
-// second. A oneshot is when it is done, and may take its time.
-func (w *worker) rule(want topics.Wanted) topics.Readiness {
-	rule := topics.Readiness{By: topics.ReadyDelay}
-	switch {
-	case want.Ready != nil:
-		rule = *want.Ready
-	case want.Ends():
-		return topics.Readiness{By: topics.ReadyDone}
-	}
-	if rule.By == topics.ReadyDone {
-		return rule
-	}
-	if rule.By == topics.ReadyDelay && rule.Delay == 0 {
-		rule.Delay = defaultDelay.Seconds()
-	}
-	if rule.Timeout == 0 {
-		rule.Timeout = w.cfg.Timing.Start.Seconds()
-	}
-	if rule.By == topics.ReadyDelay {
-		rule.Timeout += rule.Delay
-	}
-	return rule
-}
-
-// commands are what a runner of the kind runs in the service's directory.
-func (w *worker) commands(ctx context.Context, kind string, at place, manifest Manifest) (commands, *topics.Why) {
-	r, ok := w.runners[kind].(commander)
-	if !ok {
-		return commands{}, nil
-	}
-	return r.commands(ctx, at, manifest)
-}
-
 // build runs the build to its end. If it is not ok, the report says how it
 // failed.
 func (w *worker) build(ctx context.Context, r *run, p prepared) (report, bool) {
@@ -376,7 +249,7 @@ func (w *worker) sweep(ctx context.Context, e entry) {
 func (w *worker) follow(ctx context.Context, r *run, running instance, p prepared) {
 	hearing, deaf := context.WithCancel(ctx)
 	defer deaf()
-	f := following{worker: w, p: p, r: r, running: running, words: w.listen(hearing, p), end: r.end}
+	f := following{worker: w, p: p, r: r, running: running, words: w.listen(hearing, p), opinions: opinions(running), end: r.end}
 	watch, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if p.entry.Ready {
@@ -402,6 +275,8 @@ func (w *worker) follow(ctx context.Context, r *run, running instance, p prepare
 				cancel()
 				f.stop(ctx)
 			}
+		case why := <-f.opinions:
+			f.thinks(ctx, why)
 		case word := <-f.words:
 			f.hears(ctx, word)
 		case <-f.pause:
