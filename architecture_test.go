@@ -55,6 +55,7 @@ func foreign() map[string][]string {
 		"github.com/BurntSushi/toml":          {"configs"},
 		"github.com/blang/semver/v4":          {"topics", "coordinator"},
 		"github.com/shirou/gopsutil/v4":       {"device"},
+		"github.com/fsnotify/fsnotify":        {"device"},
 		"golang.org/x/sys":                    {"device", "cmd"},
 		"github.com/grandcat/zeroconf":        {"discovery"},
 		"github.com/robfig/cron/v3":           {"topics/terms"},

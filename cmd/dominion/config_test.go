@@ -29,7 +29,7 @@ func TestExamplesAreWholeAndTrue(t *testing.T) {
 	if catalogue, err := leader.check(file); err != nil || len(catalogue.Services()) != 4 {
 		t.Errorf("the leader's example is not fit to run: %v", err)
 	}
-	leader.Services, leader.Data = nil, ""
+	leader.Services, leader.Microdomain, leader.Data = nil, nil, ""
 	leader.Traits, agents.Traits = nil, nil // empty in the file
 	if diff := cmp.Diff(wantLeader, leader); diff != "" {
 		t.Errorf("the leader's defaults (-real +example):\n%s", diff)
@@ -62,6 +62,7 @@ func everyKey(t *testing.T, file *configs.File, v any, service string) {
 	}
 	for _, key := range keys {
 		key = strings.Replace(key, "services.NAME", service, 1)
+		key = strings.Replace(key, "microdomain.NAME.", "microdomain.boiler.", 1)
 		if strings.HasSuffix(key, ".NAME") {
 			continue // names that the user chooses
 		}
@@ -87,10 +88,9 @@ func TestEverySettingIsAFlag(t *testing.T) {
 			flags[s.Key] = true
 		}
 		for _, key := range keys {
-			if !strings.HasPrefix(key, "services") || key == "services_dir" {
-				if !flags[key] {
-					t.Errorf("%T: key %s has no flag", tt.v, key)
-				}
+			table, _, _ := strings.Cut(key, ".")
+			if table != "services" && table != "microdomain" && !flags[key] {
+				t.Errorf("%T: key %s has no flag", tt.v, key)
 			}
 			delete(flags, key)
 		}

@@ -29,8 +29,8 @@ the one that shows the use of the card.`, func() map[string]any { return map[str
 		askNode("ps", "What the services on a machine take", `Ps lists the processes of the services on a machine: service, pid, resident
 memory, processor (percent of one core, since it began), age and program.`, nil),
 		identify,
-		askNode("reboot", "Have a machine boot anew", "Reboot has a machine boot anew. "+allowed("reboot"), nil),
-		askNode("shutdown", "Have a machine switch itself off", "Shutdown has a machine switch itself off. "+allowed("shutdown"), nil),
+		askNode("reboot", "Have a machine boot anew", "Reboot has a machine boot anew.\n"+allowed("reboot"), nil),
+		askNode("shutdown", "Have a machine switch itself off", "Shutdown has a machine switch itself off.\n"+allowed("shutdown"), nil),
 	}
 }
 
