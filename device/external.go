@@ -88,32 +88,70 @@ type ward struct {
 	done   chan struct{}
 	last   outside.State // valid once done is closed
 	pid    atomic.Int64
+
+	// opinions are what its keeper thinks of it while it runs: why it is not
+	// well, nil when it is again. Who is late hears the last one only.
+	opinions chan *topics.Why
 }
 
 // hold watches one of the keeper's things until it has ended.
 func (x external) hold(ctx context.Context, name string) *ward {
-	w := &ward{keeper: x.keeper, name: name, up: make(chan struct{}), done: make(chan struct{})}
+	w := &ward{keeper: x.keeper, name: name, up: make(chan struct{}), done: make(chan struct{}), opinions: make(chan *topics.Why, 1)}
 	ctx, cancel := context.WithCancel(ctx)
 	x.watches.Go(func() {
 		defer cancel()
-		up, over := false, false
-		w.keeper.watch(ctx, name, func(s outside.State, err error) {
-			if err != nil || over {
-				return
-			}
-			w.pid.Store(int64(s.PID))
-			if s.Stage == outside.Up && !up {
-				up = true
-				close(w.up)
-			}
-			if over = !s.Alive(); over {
+		up, ill := false, false
+		w.keeper.watch(ctx, name, patiently(func(s outside.State, err error) {
+			switch {
+			case ctx.Err() != nil:
+			case err != nil:
+				ill = true
+				w.think(cannot(name, err))
+			case !s.Alive():
 				w.last = s
 				close(w.done)
 				cancel()
+			default:
+				w.pid.Store(int64(s.PID))
+				well := s.Stage == outside.Up
+				if well && !up {
+					up = true
+					close(w.up)
+				}
+				switch {
+				case well && ill:
+					w.think(nil)
+				case !well && up:
+					w.think(&topics.Why{Code: topics.NotReady, Text: s.Says})
+				}
+				ill = !well && up
 			}
-		})
+		}))
 	})
 	return w
+}
+
+func (w *ward) think(why *topics.Why) {
+	select {
+	case <-w.opinions:
+	default:
+	}
+	w.opinions <- why
+}
+
+// patiently tells on what a keeper says, but not at once that it does not
+// answer any more: it may just be starting anew.
+func patiently(tell func(outside.State, error)) func(outside.State, error) {
+	const enough = 3
+	heard, silent := false, 0
+	return func(s outside.State, err error) {
+		if err == nil {
+			heard, silent = true, 0
+		} else if silent++; heard && silent < enough {
+			return
+		}
+		tell(s, err)
+	}
 }
 
 func (w *ward) Done() <-chan struct{} { return w.done }

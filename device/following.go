@@ -18,11 +18,12 @@ type following struct {
 	r       *run
 	running instance
 
-	ready  <-chan struct{} // its rule is met
-	pulses <-chan pulse
-	words  <-chan notify.Word
-	end    <-chan struct{}
-	again  <-chan time.Time // it could not be stopped: try again
+	ready    <-chan struct{} // its rule is met
+	pulses   <-chan pulse
+	words    <-chan notify.Word
+	opinions <-chan *topics.Why
+	end      <-chan struct{}
+	again    <-chan time.Time // it could not be stopped: try again
 
 	status *string          // what it said of itself, and nobody was told yet
 	pause  <-chan time.Time // no new status is told before

@@ -55,12 +55,12 @@ type sighting struct {
 func (w *worker) observe(ctx context.Context, service topics.Service, c charge, host string, tell func(sighting)) {
 	states := make(chan sighting)
 	w.probes.Go(func() {
-		w.keepers[c.kind].watch(ctx, c.name, func(s outside.State, err error) {
+		w.keepers[c.kind].watch(ctx, c.name, patiently(func(s outside.State, err error) {
 			select {
 			case states <- sighting{state: s, err: err}:
 			case <-ctx.Done():
 			}
-		})
+		}))
 	})
 	now := sighting{service: service, charge: c}
 	var ready <-chan struct{}
@@ -365,4 +365,23 @@ func (a *Agent) tailOutside(work context.Context, req topics.Request, t stream, 
 	a.sayLines(work, &t, journal.Batch{Lines: last})
 	a.reply(work, topics.Reply{ID: req.ID, Status: topics.Done, Topic: req.Topic,
 		Result: fmt.Sprintf("%s, kept by %s (on %s: %s)", many(len(last), "line", "s"), c.kind, a.cfg.Name, k.logs(c.name))})
+}
+
+// opinions are what the keeper of an instance thinks of it; nil: it has none.
+func opinions(running instance) <-chan *topics.Why {
+	if ward, ok := running.(*ward); ok {
+		return ward.opinions
+	}
+	return nil
+}
+
+// thinks takes in what a keeper thinks of what was ready once.
+func (f *following) thinks(ctx context.Context, why *topics.Why) {
+	switch {
+	case !f.p.entry.Ready:
+	case why == nil:
+		f.say(ctx, report{stage: ready})
+	default:
+		f.say(ctx, report{stage: unwell, why: why})
+	}
 }

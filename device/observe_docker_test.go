@@ -72,6 +72,8 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 const (
 	up      = `{"Status":"running","Running":true,"Pid":77,"StartedAt":"2026-01-01T00:00:00Z"}`
 	down    = `{"Status":"exited","ExitCode":0,"StartedAt":"2026-01-01T00:00:00Z"}`
+	well    = `{"Status":"running","Running":true,"Pid":77,"Health":{"Status":"healthy"},"StartedAt":"2026-01-01T00:00:00Z"}`
+	ill     = `{"Status":"running","Running":true,"Pid":77,"Health":{"Status":"unhealthy","Log":[{"Output":"no answer from the camera"}]},"StartedAt":"2026-01-01T00:00:00Z"}`
 	crashed = `{"Status":"exited","ExitCode":3,"StartedAt":"2026-01-01T00:00:00Z"}`
 )
 
@@ -116,6 +118,13 @@ func TestAContainerIsObservedAndThenTheHousesOwn(t *testing.T) {
 	h.manifest("frigate", device.Manifest{Container: "frigate", Own: true})
 	h.want(one("frigate", topics.Wanted{Run: true, Rev: "1"}))
 	h.until("the house starts it", "frigate", func(s topics.ServiceState) bool { return s.Ready && !s.Observed && s.Start != "" })
+	e.set(ill)
+	s = h.until("its health check is heard", "frigate", func(s topics.ServiceState) bool { return !s.Ready })
+	if s.Phase != topics.PhaseRunning || s.Why == nil || !strings.Contains(s.Why.Text, "no answer from the camera") {
+		t.Errorf("state %+v, why %+v", s, s.Why)
+	}
+	e.set(well)
+	h.until("it is well again", "frigate", func(s topics.ServiceState) bool { return s.Ready && s.Why == nil })
 	h.want(one("frigate", topics.Wanted{Rev: "1"}))
 	h.until("the house stops it", "frigate", func(s topics.ServiceState) bool { return s.Phase == topics.PhaseStopped && !s.Observed })
 	e.mu.Lock()
