@@ -69,6 +69,25 @@ func TestAPageIsReadyAndLiveByHTTP(t *testing.T) {
 	}
 }
 
+// Nobody is sent to a port that went deaf while no agent was there.
+func TestAnAdoptedServiceIsLookedAtAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, map[string]string{"page": plays("page")})
+	h.write("page/status", "200")
+	h.begin()
+	h.connect()
+	h.want(one("page", topics.Wanted{Run: true, Rev: "1", Ready: &topics.Readiness{By: "tcp"}, Live: &topics.Liveness{By: "http", Path: "/health", Interval: 3600}}))
+	first := h.ready("page")
+	h.finish(nil)
+	h.put("page/status", "500")
+	h.begin()
+	h.connect()
+	h.eventually("it is not ready", func() bool {
+		s := h.state("page")
+		return s.Start == first.Start && !s.Ready && s.Phase == topics.PhaseRunning
+	})
+}
+
 // text is what a service's why says.
 func (h *home) text(name topics.Service) string {
 	if why := h.state(name).Why; why != nil {

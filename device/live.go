@@ -21,14 +21,20 @@ type pulse struct {
 var errUnasked = errors.New("it cannot be asked now")
 
 // watchLive looks at a ready service again and again, and tells what changes.
-// It returns when that has failed too often, or with ctx.
-func watchLive(ctx context.Context, rule topics.Liveness, try look, tell func(pulse)) {
+// It begins after one interval, or at once. It returns when that has failed
+// too often, or with ctx.
+func watchLive(ctx context.Context, rule topics.Liveness, atOnce bool, try look, tell func(pulse)) {
 	every := time.NewTicker(seconds(rule.Interval))
 	defer every.Stop()
+	first := make(chan struct{}, 1)
+	if atOnce {
+		signal(first)
+	}
 	for failures := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
+		case <-first:
 		case <-every.C:
 		}
 		once, cancel := context.WithTimeout(ctx, seconds(rule.Timeout))
@@ -58,9 +64,11 @@ func (w *worker) live(ctx context.Context, p prepared, r *run) <-chan pulse {
 	}
 	rule := p.entry.Live.WithDefaults()
 	try := w.liveness(p, rule, r)
+	// What was taken over may have gone deaf while no agent was there.
+	atOnce := p.began.IsZero() && asks(rule)
 	pulses := make(chan pulse)
 	w.probes.Go(func() {
-		watchLive(ctx, rule, try, func(now pulse) {
+		watchLive(ctx, rule, atOnce, try, func(now pulse) {
 			select {
 			case pulses <- now:
 			case <-ctx.Done():
