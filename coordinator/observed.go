@@ -3,6 +3,7 @@ package coordinator
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"dominion/topics"
 )
@@ -77,10 +78,18 @@ func (c *Coordinator) hands(s topics.Service) *topics.Why {
 		return nil
 	}
 	why := &topics.Why{Code: topics.Observed, Text: fmt.Sprintf("%s is only observed on %s: the house does not start or stop it", s, joined(sum.Where, ", "))}
+	why.Next = "dominion why " + string(s)
 	for _, name := range sum.Where {
-		why.Next = fmt.Sprintf("on %s: sudo domain adopt %s --own", name, s)
-		if c.house.Node(name).Micro() {
-			why.Next = "dominion why " + string(s)
+		n := c.house.Node(name)
+		if n == nil {
+			continue
+		}
+		switch r, _ := n.Service(s, time.Now()); {
+		case !r.Observed: // a microdomain offers it too
+		case r.Runner == "pid":
+			why.Text += "; nobody knows how to start that process (a unit or a Makefile would say)"
+		default:
+			why.Next = fmt.Sprintf("on %s: sudo domain adopt %s --own", name, s)
 		}
 	}
 	return why

@@ -69,7 +69,7 @@ func (a *Agent) subject(work context.Context, req topics.Request) *unit {
 	case !known:
 		a.refuse(work, req, topics.NoDirectory, fmt.Sprintf("%s knows no service %q", a.cfg.Name, req.Subject), "dominion status")
 	case u.seen != nil:
-		a.refuse(work, req, topics.Observed, fmt.Sprintf("%s is only observed here: the house does not start or stop it", name), fmt.Sprintf("on %s: sudo domain adopt %s --own", a.cfg.Name, name))
+		a.refuse(work, req, topics.Observed, fmt.Sprintf("%s is only observed here: the house does not start or stop it", name), a.wayToOwn(u))
 	case a.ending:
 		a.refuse(work, req, topics.DomainStopped, "the agent ends, and its services with it", "")
 	case !wanted:

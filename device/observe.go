@@ -348,7 +348,7 @@ func (a *Agent) showObserved(s *topics.ServiceState, u *unit) {
 		s.PID, s.Port, s.Host = seen.PID, or(c.port, seen.Port), a.host()
 	}
 	if want := a.wanted[u.name]; want.Run && u.phase.Settled() {
-		s.Why = &topics.Why{Code: topics.Observed, Text: "is wanted, but only observed here: the house does not start it", Next: fmt.Sprintf("on %s: sudo domain adopt %s --own", a.cfg.Name, u.name)}
+		s.Why = &topics.Why{Code: topics.Observed, Text: "is wanted, but only observed here: the house does not start it", Next: a.wayToOwn(u)}
 	}
 }
 
@@ -384,4 +384,13 @@ func (f *following) thinks(ctx context.Context, why *topics.Why) {
 	default:
 		f.say(ctx, report{stage: unwell, why: why})
 	}
+}
+
+// wayToOwn is what a person types so that the house starts and stops what it
+// only observes.
+func (a *Agent) wayToOwn(u *unit) string {
+	if u.seen.charge.kind == kindPid {
+		return "dominion why " + string(u.name) // nobody knows how to start it
+	}
+	return fmt.Sprintf("on %s: sudo domain adopt %s --own", a.cfg.Name, u.name)
 }
