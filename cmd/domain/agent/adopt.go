@@ -108,15 +108,9 @@ func count(all ...bool) (n int) {
 
 // adopt makes a service of something, or changes how it is one.
 func (a adoption) adopt(ctx context.Context, kind, thing string) error {
-	name := a.name
-	if name == "" {
-		name = nameOf(thing)
-	}
-	if err := topics.Service(name).Check(); err != nil {
-		return program.Fail(program.BadUsage, "%w (give it another with --name)", err)
-	}
-	if kind == around.Process && a.own {
-		return program.Fail(program.BadUsage, "%s cannot be the house's own: nobody knows how to start it again (write a unit for it, or a service with a Makefile: docs/services.md)", thing)
+	name, err := a.called(kind, thing)
+	if err != nil {
+		return err
 	}
 	before, err := a.free(name, kind, thing)
 	if err != nil {
@@ -146,6 +140,31 @@ func (a adoption) adopt(ctx context.Context, kind, thing string) error {
 	}
 	a.tell(name, next, found)
 	return nil
+}
+
+// called is the name of the service that a thing is to be, and an error for
+// what cannot be one.
+func (a adoption) called(kind, thing string) (string, error) {
+	name := a.name
+	known := a.adoptedAs(kind, thing)
+	switch {
+	case known != "" && name != "" && name != known:
+		return "", program.Fail(program.BadUsage, "%s is adopted already, as %s (to rename it: domain adopt --undo %[2]s, then adopt it again)", thing, known)
+	case known != "":
+		name = known
+	case name == "":
+		name = nameOf(thing)
+	}
+	if kind == around.Unit && strings.HasPrefix(thing, "dominion") {
+		return "", program.Fail(program.BadUsage, "%s is the house itself, and no service of it", thing)
+	}
+	if err := topics.Service(name).Check(); err != nil {
+		return "", program.Fail(program.BadUsage, "%w (give it another with --name)", err)
+	}
+	if kind == around.Process && a.own {
+		return "", program.Fail(program.BadUsage, "%s cannot be the house's own: nobody knows how to start it again (write a unit for it, or a service with a Makefile: docs/services.md)", thing)
+	}
+	return name, nil
 }
 
 // nameOf is what the house calls a thing whose owner says nothing else.

@@ -55,6 +55,17 @@ func (a adoption) read(name string) (*adopted, error) {
 	return &e, nil
 }
 
+// adoptedAs is the service that a thing was adopted as; "": it was not.
+func (a adoption) adoptedAs(kind, thing string) string {
+	dirs, _ := os.ReadDir(a.dir) // none: nothing was adopted
+	for _, d := range dirs {
+		if e, err := a.read(d.Name()); err == nil && e != nil && e.kind == kind && e.thing == thing {
+			return d.Name()
+		}
+	}
+	return ""
+}
+
 // keptBy is what a service.toml names that runs without the house.
 func keptBy(m device.Manifest) (kind, thing string) {
 	switch {
