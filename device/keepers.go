@@ -29,10 +29,7 @@ type systemdKeeper struct{}
 func (systemdKeeper) kind() string { return kindSystemd }
 
 func (systemdKeeper) available(context.Context) error {
-	if len(systemd.Managers()) == 0 {
-		return systemd.ErrNone
-	}
-	return nil
+	return systemd.Available()
 }
 
 // manager is the one that has a unit: this user's own, else the machine's.

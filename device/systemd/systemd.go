@@ -49,6 +49,18 @@ func Managers() []Manager {
 	return all
 }
 
+// Available says why this user can speak to no manager; nil: to one at least.
+func Available() error {
+	all := Managers()
+	switch {
+	case len(all) == 0:
+		return ErrNone
+	case os.Geteuid() != 0 && !all[0].User && os.Getenv("DBUS_SYSTEM_BUS_ADDRESS") == "" && !exists("/run/dbus/system_bus_socket"):
+		return ErrNoBus
+	}
+	return nil
+}
+
 // systemDial reaches the machine's manager, by its own socket if this is root:
 // a small machine has no message bus.
 func systemDial() func(context.Context) (*dbus.Conn, error) {

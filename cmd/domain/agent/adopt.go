@@ -262,7 +262,7 @@ func denied(err error) error {
 // cannotLook says what a keeper's error means.
 func cannotLook(kind string, err error) error {
 	switch {
-	case errors.Is(err, docker.ErrRefused):
+	case errors.Is(err, docker.ErrRefused), errors.Is(err, systemd.ErrNoBus):
 		return program.Fail(program.CannotRun, "%w (type sudo before it)", err)
 	case errors.Is(err, systemd.ErrNone), errors.Is(err, docker.ErrNone):
 		return program.Fail(program.CannotRun, "%w, so it has no %s that could be adopted (domain adopt --list shows what it has)", err, strings.TrimPrefix(kindWord(kind), "the "))
