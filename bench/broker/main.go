@@ -16,6 +16,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"dominion/bench/table"
 )
 
 func main() {
@@ -71,14 +73,18 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "%s/%s, %d cores, %s; medians of %d rounds\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), *rounds)
-	return results.write(out, brokers)
+	return results.Write(out)
 }
 
 // compete has every broker do all the work in every round: piece by piece in
 // turn, the other one first in every second round, each round with fresh
 // processes.
-func compete(ctx context.Context, brokers []contestant, todo []work, rounds int, progress io.Writer) (*results, error) {
-	all := &results{}
+func compete(ctx context.Context, brokers []contestant, todo []work, rounds int, progress io.Writer) (*table.Results, error) {
+	var names []string
+	for _, b := range brokers {
+		names = append(names, b.name)
+	}
+	all := table.New(names...)
 	for round := range rounds {
 		if err := oneRound(ctx, brokers, todo, round, all, progress); err != nil {
 			return nil, fmt.Errorf("round %d: %w", round+1, err)
@@ -87,7 +93,7 @@ func compete(ctx context.Context, brokers []contestant, todo []work, rounds int,
 	return all, nil
 }
 
-func oneRound(ctx context.Context, brokers []contestant, todo []work, round int, all *results, progress io.Writer) (err error) {
+func oneRound(ctx context.Context, brokers []contestant, todo []work, round int, all *table.Results, progress io.Writer) (err error) {
 	children := make([]*child, len(brokers))
 	defer func() {
 		for _, c := range children {
@@ -117,7 +123,7 @@ func oneRound(ctx context.Context, brokers []contestant, todo []work, round int,
 				if f.remark != "" {
 					fmt.Fprintln(progress, "        "+f.remark)
 				}
-				all.add(i, f)
+				all.Add(i, f.Figure)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"dominion/bench/load"
+	"dominion/bench/table"
 )
 
 // work is one piece of what a broker does.
@@ -16,13 +17,19 @@ type work struct {
 
 // figure is what came out of a work once: one line of the table.
 type figure struct {
-	line  string
-	unit  unit
-	value float64
-	lost  int // messages that did not come, where counts tells
-	// counts tells whether messages are counted: at QoS 1 none may be lost.
-	counts bool
+	table.Figure
 	remark string // for whoever watches
+}
+
+func of(line string, unit table.Unit, value float64) figure {
+	return figure{Figure: table.Figure{Line: line, Unit: unit, Value: value}}
+}
+
+// counting is a figure beside which lost messages are counted: at QoS 1 there
+// may be none.
+func counting(f figure, lost int) figure {
+	f.Counts, f.Lost = true, lost
+	return f
 }
 
 // size is how much there is to do.
@@ -61,14 +68,14 @@ func works(s size) []work {
 	return append(all,
 		work{"connects", func(ctx context.Context, c *child) ([]figure, error) {
 			n, err := load.Connects(ctx, c.addr, 8, s.connects)
-			return []figure{{line: "connects", unit: perSecond, value: n}}, err
+			return []figure{of("connects", table.PerSecond, n)}, err
 		}},
 		work{"latency", func(ctx context.Context, c *child) ([]figure, error) {
 			d, err := load.Latency(ctx, c.addr, s.perSecond, payload, s.flow)
 			line := fmt.Sprintf("latency at %d/s QoS 1, ", s.perSecond)
 			return []figure{
-				{line: line + "p50", unit: microseconds, value: micros(d.P50), counts: true, lost: d.Lost},
-				{line: line + "p99", unit: microseconds, value: micros(d.P99)},
+				counting(of(line+"p50", table.Microseconds, micros(d.P50)), d.Lost),
+				of(line+"p99", table.Microseconds, micros(d.P99)),
 			}, err
 		}},
 		work{"replay", func(ctx context.Context, c *child) ([]figure, error) { return replay(ctx, c, s) }},
@@ -78,7 +85,10 @@ func works(s size) []work {
 func flowing(name string, f load.Flow) work {
 	return work{name, func(ctx context.Context, c *child) ([]figure, error) {
 		rate, err := f.Run(ctx, c.addr)
-		out := figure{line: name, unit: perSecond, value: rate.PerSecond, counts: f.QoS > 0, lost: rate.Lost}
+		out := of(name, table.PerSecond, rate.PerSecond)
+		if f.QoS > 0 {
+			out = counting(out, rate.Lost)
+		}
 		if rate.Lost > 0 {
 			out.remark = fmt.Sprintf("%d of %d deliveries lost, %d subscribers cut off", rate.Lost, rate.Lost+rate.Received, rate.Cut)
 		}
@@ -103,8 +113,8 @@ func memory(ctx context.Context, c *child, s size) ([]figure, error) {
 		return err
 	})
 	return []figure{
-		{line: "memory, idle", unit: kibibytes, value: before},
-		{line: fmt.Sprintf("memory for %d idle clients", s.idle), unit: kibibytes, value: with - before},
+		of("memory, idle", table.Kibibytes, before),
+		of(fmt.Sprintf("memory for %d idle clients", s.idle), table.Kibibytes, with-before),
 	}, err
 }
 
@@ -116,9 +126,7 @@ func replay(ctx context.Context, c *child, s size) ([]figure, error) {
 		return nil, err
 	}
 	took, lost, err := load.Replay(ctx, c.addr, s.retained)
-	return []figure{{
-		line: fmt.Sprintf("replay of %d retained", s.retained), unit: microseconds, value: micros(took), counts: true, lost: lost,
-	}}, err
+	return []figure{counting(of(fmt.Sprintf("replay of %d retained", s.retained), table.Microseconds, micros(took)), lost)}, err
 }
 
 // calm lets a broker finish what it has begun.
