@@ -71,6 +71,11 @@ func New(c Config, link Link, log zerolog.Logger) (*Agent, error) {
 func newAgent(c Config, link Link, data *program.Data, log zerolog.Logger) (*Agent, error) {
 	link = link.withDefaults()
 	space := topics.Space{Base: c.Base}
+	if loopback(c.Address) && !link.Loopback && silent(context.Background(), link.Broker) {
+		log.Warn().Str("component", "agent").Str("address", c.Address).
+			Msg("the broker does not answer, so nobody knows whether this address is enough: this machine's own is published until the agent's next start")
+		c.Address = ""
+	}
 	supervisor, err := device.New(device.Config{
 		Name: c.Name, ID: data.ID, Version: program.Version(), Traits: c.Traits, Space: space,
 		ServicesDir: c.ServicesDir, DataDir: c.Data,
@@ -178,6 +183,13 @@ func LoopbackOnly(ctx context.Context, broker string) bool {
 		}
 	}
 	return true
+}
+
+// silent tells whether a broker that is named by a loopback address does not
+// answer.
+func silent(ctx context.Context, broker string) bool {
+	u, err := url.Parse(broker)
+	return err == nil && loopback(u.Hostname()) && !knock(ctx, whereabouts.HostPort(broker))
 }
 
 // answers waits until somebody listens there, or ctx ends: leader and agent

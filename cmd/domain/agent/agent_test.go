@@ -134,6 +134,12 @@ func TestAddressOfNobodyElse(t *testing.T) {
 			continue
 		}
 		a.Close()
+		a, err = agent.New(c, agent.Link{Broker: "mqtt://127.0.0.1:1"}, zerolog.Nop())
+		if err != nil {
+			t.Errorf("%s on a broker that is down: a machine must boot alone: %v", address, err)
+			continue
+		}
+		a.Close()
 	}
 }
 
