@@ -106,16 +106,6 @@ func said(events []Event, prefix string) (all []Event) {
 // own is the beginning of all topics of the node.
 func (s Seen) own() string { return strings.TrimSuffix(s.Space.Commands(s.Node), "command/#") }
 
-// steps are those that were taken.
-func (s Seen) steps() (all []Step) {
-	for _, e := range s.Events {
-		if e.What == Marked {
-			all = append(all, e.Step)
-		}
-	}
-	return all
-}
-
 // presences are what the node said of being there, without what cannot be read.
 func (s Seen) presences(events []Event) (all []topics.Presence) {
 	for _, e := range said(events, s.Space.Presence(s.Node)) {

@@ -72,3 +72,10 @@ func (r *record) until(ctx context.Context, atMost time.Duration, done func(Seen
 func (r *record) rest(ctx context.Context, d time.Duration) {
 	r.until(ctx, d, func(Seen) bool { return false })
 }
+
+// forget takes back that a step was begun.
+func (r *record) forget(step Step) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen.Events = slices.DeleteFunc(slices.Clone(r.seen.Events), func(e Event) bool { return e.What == Marked && e.Step == step })
+}
