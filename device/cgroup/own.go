@@ -84,8 +84,13 @@ func own(mount, membership, name string, systemd bool) (Own, error) {
 }
 
 // delegated tells whether a service manager has given a group away, as
-// systemd.resource-control(5) says of Delegate=.
+// systemd.resource-control(5) says of Delegate=. To another user than root it
+// gives the folder too, and before systemd 251 root alone could read the mark.
 func delegated(at string) bool {
+	var stat unix.Stat_t
+	if user := os.Geteuid(); user != 0 && unix.Stat(at, &stat) == nil && int(stat.Uid) == user {
+		return true
+	}
 	for _, name := range []string{"trusted.delegate", "user.delegate"} {
 		value := make([]byte, 8)
 		if n, err := unix.Getxattr(at, name, value); err == nil && string(value[:n]) == "1" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -27,8 +28,11 @@ var errNoUnified = errors.New("its control groups are not of version 2")
 // machine's, for others their own.
 func FindScopes(ctx context.Context) (Scopes, error) {
 	all := Managers()
-	if len(all) == 0 {
+	switch {
+	case len(all) == 0:
 		return Scopes{}, ErrNone
+	case os.Geteuid() != 0 && !all[0].User:
+		return Scopes{}, ErrRefused // it may look at the machine's, no more
 	}
 	const mount = "/sys/fs/cgroup"
 	if !exists(filepath.Join(mount, "cgroup.controllers")) {
