@@ -36,13 +36,16 @@ func loadPorts(path string) (*ports, error) {
 	return p, err
 }
 
+// errTaken is why a port cannot be had.
+var errTaken = errors.New("is taken by another program")
+
 // pick finds the port for a start: the fixed one if there is one, else the
 // one of before, else a free one, which is remembered. A fixed port that is
-// taken is an error; when the one of before is taken, note says so.
+// taken is an errTaken; when the one of before is taken, note says so.
 func (p *ports) pick(name topics.Service, fixed int) (port int, note *topics.Why, err error) {
 	if fixed != 0 {
 		if !free(fixed) {
-			return 0, nil, fmt.Errorf("port %d is taken by another program (end it, or give the service another port)", fixed)
+			return 0, nil, fmt.Errorf("port %d %w (end it, or give the service another port)", fixed, errTaken)
 		}
 		return fixed, nil, nil
 	}
@@ -61,7 +64,10 @@ func (p *ports) pick(name topics.Service, fixed int) (port int, note *topics.Why
 	}
 	p.by[name] = port
 	if err := writeFile(p.path, mustJSON(p.by), true); err != nil {
-		return 0, nil, err
+		if p.by[name] = before; before == 0 {
+			delete(p.by, name) // the next try chooses, and stores, anew
+		}
+		return 0, nil, fmt.Errorf("its port cannot be kept: %w", err)
 	}
 	return port, note, nil
 }
@@ -77,7 +83,7 @@ func (p *ports) choose() (int, error) {
 			return port, nil
 		}
 	}
-	return 0, fmt.Errorf("no free port between %d and %d", firstPort, lastPort)
+	return 0, fmt.Errorf("each port tried from %d to %d %w", firstPort, lastPort, errTaken)
 }
 
 // free tells whether a program could listen on a port. One that only another

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"dominion/device/notify"
@@ -38,6 +39,19 @@ func (p prepared) deafen() {
 // unable is why a service cannot be started.
 func unable(code, format string, args ...any) *report {
 	return &report{why: &topics.Why{Code: code, Text: fmt.Sprintf(format, args...)}}
+}
+
+// notStarted is why a service was not started. For want of room on the disk it
+// is tried again as if its directory was missing: it has not failed itself.
+func (w *worker) notStarted(code string, err error) report {
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return report{why: &topics.Why{Code: code, Text: err.Error()}}
+	}
+	return report{missing: true, why: &topics.Why{
+		Code: topics.DiskFull,
+		Text: fmt.Sprintf("cannot be started while the disk of %s has no room: %v", w.cfg.Name, err),
+		Next: "on " + string(w.cfg.Name) + ": df -h " + w.cfg.DataDir,
+	}}
 }
 
 // prepare looks at the service's directory, and finds what it takes to start
@@ -90,8 +104,14 @@ func (w *worker) prepareInside(ctx context.Context, j job, dir string, manifest 
 		return prepared{}, unable(topics.StartFailed, "%v", err)
 	}
 	port, note, err := w.ports.pick(j.name, j.want.Port)
+	if errors.Is(err, errTaken) {
+		rep := unable(topics.PortTaken, "%v", err)
+		rep.why.Next = fmt.Sprintf("on %s: sudo ss -ltnp, for who has it", w.cfg.Name)
+		return prepared{}, rep
+	}
 	if err != nil {
-		return prepared{}, unable(topics.PortTaken, "%v", err)
+		rep := w.notStarted(topics.StartFailed, err)
+		return prepared{}, &rep
 	}
 	at := place{dir: dir, start: j.start, status: filepath.Join(string(w.ledger), string(j.name)+".status"),
 		env: append(w.cfg.environment(j.name, j.want, port, secrets), w.notifyEnv(j.name, j.want.Live)...)}
@@ -105,7 +125,8 @@ func (w *worker) prepareInside(ctx context.Context, j job, dir string, manifest 
 	}
 	out, offset, err := w.journal.Begin(string(j.name), j.start, time.Now())
 	if err != nil {
-		return prepared{}, unable(topics.StartFailed, "its output file cannot be written: %v", err)
+		rep := w.notStarted(topics.StartFailed, fmt.Errorf("its output file cannot be written: %w", err))
+		return prepared{}, &rep
 	}
 	return prepared{job: j, runner: w.runners[kind], place: at, commands: todo, out: out, note: note, began: time.Now(), entry: entry{
 		Service: j.name, Start: j.start, Runner: kind, Step: stepBuild, Port: port, Rev: j.want.Rev, Version: manifest.Version,

@@ -74,7 +74,7 @@ type report struct {
 	why     *topics.Why   // of unwell, failing and ended: why it could not run; nil: it ran and ended
 	early   bool          // of ended: it has a schedule, and was not due
 	missed  bool          // of ended: it had ended before it could be watched
-	missing bool          // of ended: its directory or Makefile is not there (yet)
+	missing bool          // of ended: its directory or Makefile is not there (yet), or no room on the disk
 	lived   time.Duration // of ended: since it was started; 0: not known
 }
 
@@ -134,7 +134,7 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 	if p.entry.Outside == "" {
 		var err error
 		if p.socket, err = w.hear(p.entry); err != nil {
-			done(report{why: &topics.Why{Code: topics.StartFailed, Text: "it cannot be heard: " + err.Error()}})
+			done(w.notStarted(topics.StartFailed, fmt.Errorf("it cannot be heard: %w", err)))
 			return
 		}
 		p.entry.Mark = markOf(p.fileOf(p.entry.Rule.Path))
@@ -148,7 +148,7 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 		return
 	}
 	if err != nil {
-		done(report{why: &topics.Why{Code: topics.StartFailed, Text: err.Error()}})
+		done(w.notStarted(topics.StartFailed, err))
 		return
 	}
 	p.entry.Identity = running.Identity()
@@ -162,7 +162,7 @@ func (w *worker) build(ctx context.Context, r *run, p prepared) (report, bool) {
 	w.tell(ctx, report{stage: building, name: p.name, start: p.start, entry: p.entry, own: &p.own})
 	building, err := p.runner.(commander).launch(ctx, p, p.commands.build)
 	if err != nil {
-		return report{why: &topics.Why{Code: topics.BuildFailed, Text: err.Error()}}, false
+		return w.notStarted(topics.BuildFailed, err), false
 	}
 	asked := false
 	select {

@@ -39,7 +39,7 @@ type unit struct {
 	again    bool      // somebody asked for a restart
 	anew     bool      // it is stopped for that
 	seen     *sighting // of one that is only observed; nil: it is the house's
-	missing  bool      // its directory or Makefile is not there
+	missing  bool      // its directory or Makefile is not there, or no room on the disk
 	next     time.Time // no start before
 	deadline time.Time
 

@@ -40,6 +40,7 @@ const (
 	NotLive         = "LIVENESS"  // it ran, and failed its liveness rule too often in a row
 	Scheduled       = "SCHEDULED" // it runs when its schedule says so
 	PortTaken       = "PORT_TAKEN"
+	DiskFull        = "DISK_FULL" // there is no room on its machine's disk
 	Observed        = "OBSERVED"  // it runs without the house, which only looks at it
 	NotThere        = "NOT_THERE" // the unit, container or process that it names is not on its machine
 	Duplicate       = "DUPLICATE" // runs on a domain that should not have it
