@@ -1,0 +1,148 @@
+package device_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"dominion/topics"
+)
+
+// smallDisk is a disk of its own for a test, that can be filled. The test is
+// run in a mount namespace, so that nothing is left of it.
+type smallDisk struct {
+	*testing.T
+	path string
+}
+
+// diskEnv tells the test's own program that it is in that namespace.
+const diskEnv = "DEVICE_TEST_DISK"
+
+// onASmallDisk runs the test that calls it again where it has a small disk, and
+// returns that there; the caller is done when it returns nil.
+func onASmallDisk(t *testing.T) *smallDisk {
+	t.Helper()
+	if os.Getenv(diskEnv) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+		cmd.Env = append(os.Environ(), diskEnv+"=here")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+		if os.Getuid() != 0 {
+			cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+		}
+		out, err := cmd.CombinedOutput()
+		switch {
+		case errors.Is(err, fs.ErrPermission) || strings.Contains(string(out), "--- SKIP"):
+			t.Skipf("this machine gives its tests no disk: %v %s", err, out)
+		case err != nil:
+			t.Errorf("%v:\n%s", err, out)
+		}
+		return nil
+	}
+	d := &smallDisk{t, t.TempDir()}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		t.Skip(err)
+	}
+	if err := unix.Mount("disk", d.path, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(d.path, unix.MNT_DETACH) })
+	return d
+}
+
+func (d *smallDisk) filling() string { return filepath.Join(d.path, "filling") }
+
+// fill leaves no byte on it.
+func (d *smallDisk) fill() {
+	d.Helper()
+	f, err := os.Create(d.filling())
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 16; size > 0; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			d.Fatal(err)
+		}
+	}
+}
+
+func (d *smallDisk) empty() {
+	d.Helper()
+	if err := os.Remove(d.filling()); err != nil {
+		d.Fatal(err)
+	}
+}
+
+func TestAFullDiskIsNoEnd(t *testing.T) {
+	disk := onASmallDisk(t)
+	if disk == nil {
+		return
+	}
+	h := newHome(t, map[string]string{"lamp": stays, "web": listens()})
+	h.cfg.DataDir = filepath.Join(disk.path, "data")
+	leftAlone := h.beside()
+	wish := map[topics.Service]topics.Wanted{"beside": run("1"), "lamp": run("1"), "late": run("1")}
+	h.want(wish)
+	lamp := h.ready("lamp")
+
+	// What cannot be stored is not done, and is when there is room.
+	disk.fill()
+	wish["web"] = topics.Wanted{Run: true, Ready: &topics.Readiness{By: topics.ReadyTCP}}
+	h.want(wish)
+	if f := h.fault(topics.ErrDesired, topics.FaultBad); !strings.Contains(f.Text, "cannot be stored") || !strings.Contains(f.Text, "no space left") || !strings.Contains(f.Next, "df -h") {
+		t.Errorf("fault %+v", f)
+	}
+	if len(h.starts("web")) != 0 {
+		t.Error("it is started, though the next agent would know nothing of it")
+	}
+	leftAlone()
+	disk.empty()
+	h.acknowledged()
+	h.ready("web")
+
+	// A service that ends waits for room, and that is none of its failures; so
+	// does one that has no port yet.
+	disk.fill()
+	if err := syscall.Kill(lamp.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	h.write("late/Makefile", listens())
+	for _, name := range []topics.Service{"lamp", "late"} {
+		s := h.why(name, topics.DiskFull)
+		if !strings.Contains(s.Why.Text, "no space left") || !strings.Contains(s.Why.Next, "df -h "+h.cfg.DataDir) || s.Phase != topics.PhaseBackoff {
+			t.Errorf("%s: phase %s, why %+v", name, s.Phase, s.Why)
+		}
+	}
+	leftAlone()
+
+	// An agent that begins then takes over what runs.
+	h.finish(nil)
+	h.begin()
+	h.connect(topics.Message{Topic: space.DesiredServices(attic), Payload: document(1, h.gen, wish)})
+	h.ready("web")
+	h.why("lamp", topics.DiskFull)
+	leftAlone()
+	disk.empty()
+	if s := h.ready("lamp"); s.Start == lamp.Start {
+		t.Errorf("state %+v", s)
+	}
+	port := h.ready("late").Port
+	h.finish(nil)
+	h.begin()
+	h.connect(topics.Message{Topic: space.DesiredServices(attic), Payload: document(1, h.gen, wish)})
+	if s := h.ready("late"); s.Port != port || len(h.starts("late")) != 1 || len(h.starts("lamp")) != 2 || len(h.starts("web")) != 1 {
+		t.Errorf("state %+v; starts %v, %v, %v", s, h.starts("late"), h.starts("lamp"), h.starts("web"))
+	}
+	leftAlone()
+}
