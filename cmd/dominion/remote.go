@@ -76,6 +76,7 @@ func stateFilters(s topics.Space) []string {
 type line struct {
 	*client.Client
 	space  topics.Space
+	at     to
 	broker string // for people
 	locked string // a file with this machine's login that this user may not read
 	house  *house.House
@@ -120,7 +121,7 @@ type to struct {
 
 // connect is dial, for a broker that is known.
 func connect(cmd *cobra.Command, at to, space topics.Space, filters func(topics.Space) []string) (*line, error) {
-	l := &line{space: space, broker: bare(at.url), locked: at.locked, out: cmd.OutOrStdout(), ping: make(chan error, 1)}
+	l := &line{space: space, at: at, broker: bare(at.url), locked: at.locked, out: cmd.OutOrStdout(), ping: make(chan error, 1)}
 	l.style = screen.Style{Colour: program.Colour(l.out), Width: program.Columns(l.out)}
 	l.house = house.New(space)
 	var err error

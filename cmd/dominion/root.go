@@ -44,7 +44,7 @@ Begin with:  dominion demo      a whole house on this machine, to look at
 	add(act, addCommand(), reloadCommand(), inviteCommand(), joinWindowCommand(), acceptCommand(), rejectCommand(), userCommand())
 	add(act, verbCommands()...)
 	add(act, machineCommands()...)
-	add(more, checkCommand(), exampleCommand(), aclCommand(), program.VersionCommand())
+	add(more, checkCommand(), verifyCommand(), exampleCommand(), aclCommand(), program.VersionCommand())
 	add(more, install.Commands(unit.Leader(), asConfigured)...)
 	cmd.SetHelpCommandGroupID(more)
 	cmd.SetCompletionCommandGroupID(more)

@@ -14,10 +14,8 @@ const (
 	idRetained = "verify-retained"
 )
 
-// The methods that are sent beside ping.
-const (
-	methodUnknown = "verify-dance"
-)
+// methodUnknown is what no node has.
+const methodUnknown = "verify-dance"
 
 // commandChecks are of what the node makes of commands.
 func commandChecks() []Check {
@@ -29,6 +27,7 @@ func commandChecks() []Check {
 		{Name: "empty-payload", Paragraph: "Commands 4", Wanted: "an empty payload is no command, and told on event/error/command", step: StepEmpty, judge: empty},
 		{Name: "retained-not-run", Paragraph: "Commands 5", Wanted: "a command that is found retained is not run", wire: true, step: StepRetained, judge: notRun},
 		{Name: "retained-refused", Paragraph: "Commands 5", Wanted: "it is refused, told on event/error/command, and cleared", wire: true, domain: true, step: StepRetained, judge: clears},
+		{Name: "retained-cleared", Paragraph: "Commands 5", Wanted: "a command with the retained flag is not left", guest: true, domain: true, step: StepFlag, judge: leftNone},
 	}
 }
 
@@ -131,4 +130,14 @@ func clears(s Seen, events []Event) (Result, string) {
 		return Wrong, "it was left on " + s.below(topic)
 	}
 	return verdict(len(s.faults(events, topics.ErrCommand)) > 0, "nothing on event/error/command")
+}
+
+// leftNone is of what a new subscriber to the commands finds.
+func leftNone(s Seen, events []Event) (Result, string) {
+	for _, e := range said(events, s.own()+"command/") {
+		if e.Message.Retained && len(e.Message.Payload) > 0 {
+			return Wrong, s.below(e.Message.Topic) + " still has it"
+		}
+	}
+	return Right, ""
 }

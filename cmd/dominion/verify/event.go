@@ -32,6 +32,7 @@ const (
 	StepRetained Step = "retained" // the same, and a command is found retained
 	StepClaimed  Step = "claimed"  // the same, and its name is another's that is silent
 	StepRestart  Step = "restart"  // the broker ends, and comes back without its memory
+	StepFlag     Step = "flag"     // a command with the retained flag
 	StepGoodbye  Step = "goodbye"  // it is stopped
 )
 

@@ -34,6 +34,7 @@ type Check struct {
 	step   Step // in which it is seen; empty: in all
 	domain bool // it is demanded of domains alone
 	wire   bool // it is seen only where every packet is
+	guest  bool // it is seen only where not
 	judge  func(Seen, []Event) (Result, string)
 }
 
@@ -50,7 +51,7 @@ func Checks() (all []Check) {
 func Judge(s Seen) (all []Finding) {
 	domain := s.Domain()
 	for _, c := range Checks() {
-		if c.domain && !domain {
+		if c.domain && !domain || c.wire && !s.Wire || c.guest && s.Wire {
 			continue
 		}
 		f := Finding{Check: c.Name, Paragraph: c.Paragraph, Wanted: c.Wanted, Result: Unseen}
@@ -58,10 +59,7 @@ func Judge(s Seen) (all []Finding) {
 		if c.step != "" {
 			seen, taken = s.during(c.step)
 		}
-		switch {
-		case c.wire && !s.Wire:
-			continue
-		case taken:
+		if taken {
 			f.Result, f.Seen = c.judge(s, seen)
 		}
 		all = append(all, f)

@@ -82,7 +82,7 @@ func stateRetained(s Seen, events []Event) (Result, string) {
 		}
 		kept[e.Message.Topic] = e.Message.Retained && (before || !known)
 		if !s.Wire { // news has no flag; what is retained is found so once
-			kept[e.Message.Topic] = e.Message.Retained || before
+			kept[e.Message.Topic] = e.Message.Retained || before || len(e.Message.Payload) == 0
 		}
 	}
 	for _, topic := range order {

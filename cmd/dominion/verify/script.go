@@ -90,7 +90,7 @@ func (h *House) begin(step Step, doing string) {
 func (h *House) stages() []stage {
 	all := commandStages(h.record, h.tell)
 	all = append(all,
-		stage{StepBeats, "listening for heartbeats", true, h.listenForBeats},
+		stage{StepBeats, "listening for heartbeats", true, func(ctx context.Context) { listenForBeats(ctx, h.record) }},
 		stage{StepStale, "the will of an older session comes late", true, h.sayStale},
 		stage{StepForeign, "another machine says that it has the name", true, h.sayForeign},
 		stage{StepOverride, "another client writes on its state", true, h.override},
@@ -152,8 +152,8 @@ func commandStages(r *record, tell func(topics.Message)) []stage {
 	}
 }
 
-func (h *House) listenForBeats(ctx context.Context) {
-	during(ctx, h.record, beatsTime, func(s Seen, events []Event) bool { return len(s.beats(events)) >= 3 })
+func listenForBeats(ctx context.Context, r *record) {
+	during(ctx, r, beatsTime, func(s Seen, events []Event) bool { return len(s.beats(events)) >= 3 })
 }
 
 // machine is the node's own id.
@@ -237,8 +237,9 @@ func (h *House) stop(ctx context.Context) {
 	if h.Stop == nil {
 		return
 	}
+	there := h.connected() > 0
 	h.begin(StepGoodbye, "it is stopped")
-	if !h.Stop() {
+	if !h.Stop() || !there {
 		h.record.forget(StepGoodbye)
 		return
 	}
