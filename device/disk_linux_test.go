@@ -7,8 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -58,29 +60,43 @@ func onASmallDisk(t *testing.T) *smallDisk {
 	return d
 }
 
-func (d *smallDisk) filling() string { return filepath.Join(d.path, "filling") }
-
-// fill leaves no byte on it.
-func (d *smallDisk) fill() {
+// fill leaves no byte on it, and takes what becomes free until it is emptied.
+func (d *smallDisk) fill() (empty func()) {
 	d.Helper()
-	f, err := os.Create(d.filling())
+	f, err := os.Create(filepath.Join(d.path, "filling"))
 	if err != nil {
 		d.Fatal(err)
 	}
-	defer f.Close()
+	d.take(f)
+	stop, taking := make(chan struct{}), sync.WaitGroup{}
+	taking.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				d.take(f)
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(stop)
+		taking.Wait()
+		if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+			d.Error(err)
+		}
+	})
+}
+
+// take writes until there is no room for a byte.
+func (d *smallDisk) take(f *os.File) {
 	for size := 1 << 16; size > 0; {
 		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
 			size /= 2
 		} else if err != nil {
-			d.Fatal(err)
+			d.Error(err)
+			return
 		}
-	}
-}
-
-func (d *smallDisk) empty() {
-	d.Helper()
-	if err := os.Remove(d.filling()); err != nil {
-		d.Fatal(err)
 	}
 }
 
@@ -97,7 +113,8 @@ func TestAFullDiskIsNoEnd(t *testing.T) {
 	lamp := h.ready("lamp")
 
 	// What cannot be stored is not done, and is when there is room.
-	disk.fill()
+	empty := disk.fill()
+	t.Cleanup(func() { empty() })
 	wish["web"] = topics.Wanted{Run: true, Ready: &topics.Readiness{By: topics.ReadyTCP}}
 	h.want(wish)
 	if f := h.fault(topics.ErrDesired, topics.FaultBad); !strings.Contains(f.Text, "cannot be stored") || !strings.Contains(f.Text, "no space left") || !strings.Contains(f.Next, "df -h") {
@@ -107,13 +124,13 @@ func TestAFullDiskIsNoEnd(t *testing.T) {
 		t.Error("it is started, though the next agent would know nothing of it")
 	}
 	leftAlone()
-	disk.empty()
+	empty()
 	h.acknowledged()
 	h.ready("web")
 
 	// A service that ends waits for room, and that is none of its failures; so
 	// does one that has no port yet.
-	disk.fill()
+	empty = disk.fill()
 	if err := syscall.Kill(lamp.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +150,7 @@ func TestAFullDiskIsNoEnd(t *testing.T) {
 	h.ready("web")
 	h.why("lamp", topics.DiskFull)
 	leftAlone()
-	disk.empty()
+	empty()
 	if s := h.ready("lamp"); s.Start == lamp.Start {
 		t.Errorf("state %+v", s)
 	}
