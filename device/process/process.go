@@ -130,6 +130,7 @@ func Start(ctx context.Context, c Command) (*Run, error) {
 	// It waits as long as the program lives, also when its starter has lost
 	// interest: a child that nobody waits for stays a zombie.
 	go func() {
+		awaitChild(id.PID)
 		_ = cmd.Wait()
 		r.finish(context.WithoutCancel(ctx), exitOf(cmd.ProcessState))
 	}()
@@ -156,11 +157,7 @@ func Adopt(ctx context.Context, id Identity, start string, grace time.Duration, 
 		return nil, false
 	}
 	go func() {
-		t := time.NewTicker(poll)
-		defer t.Stop()
-		for id.Alive() {
-			<-t.C
-		}
+		awaitGone(id.PID, id.Alive)
 		r.finish(context.WithoutCancel(ctx), recorded())
 	}()
 	return r, true
@@ -191,17 +188,39 @@ func (r *Run) finish(ctx context.Context, e Exit) {
 	close(r.done)
 }
 
-// outlive waits until no process of the run is left. Only those once seen are
-// looked at often; the search for all is made again when they are gone.
+// outlive waits until no process of the run is left. Those once seen are waited
+// for; the search for all is made again when they are gone.
 func (r *Run) outlive() {
-	t := time.NewTicker(poll)
-	defer t.Stop()
 	for left := r.left(); len(left) > 0; left = r.left() {
 		for _, p := range left {
-			for p.lives() {
-				<-t.C
-			}
+			awaitGone(p.pid, p.lives)
 		}
+	}
+}
+
+// awaitChild returns when a child of this process has ended, so that to wait(2)
+// for it then takes no time, or at once where only that can be done: a thread
+// for each service would be most of what the agent costs.
+func awaitChild(pid int) {
+	if e, err := endOf(pid); err == nil {
+		_ = e.wait()
+		e.close()
+	}
+}
+
+// awaitGone returns when a process lives no more. lives tells whether that is
+// still the one which has the pid.
+func awaitGone(pid int, lives func() bool) {
+	if e, err := endOf(pid); err == nil {
+		defer e.close()
+		if !lives() || e.wait() == nil {
+			return
+		}
+	}
+	t := time.NewTicker(poll)
+	defer t.Stop()
+	for lives() {
+		<-t.C
 	}
 }
 
