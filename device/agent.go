@@ -141,8 +141,8 @@ func New(cfg Config) (*Agent, error) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	sh, err := newShell(filepath.Join(cfg.DataDir, "runs"))
-	if err != nil {
-		return nil, err
+	if err != nil { // a disk that is full keeps no machine from booting
+		cfg.Log.Error().Err(err).Msg("make has a shell of its own: how a recipe ended is not known exactly")
 	}
 	a := &Agent{
 		cfg:     cfg,

@@ -143,8 +143,12 @@ func TestAFullDiskIsNoEnd(t *testing.T) {
 	}
 	leftAlone()
 
-	// An agent that begins then takes over what runs.
+	// An agent that begins then takes over what runs, also when it has files to
+	// write that the former one had not.
 	h.finish(nil)
+	if err := os.Remove(filepath.Join(h.cfg.DataDir, "runs", "shell")); err != nil {
+		t.Fatal(err)
+	}
 	h.begin()
 	h.connect(topics.Message{Topic: space.DesiredServices(attic), Payload: document(1, h.gen, wish)})
 	h.ready("web")

@@ -322,3 +322,19 @@ func TestOneAgentForADataDirectory(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestAgentKilledWhileItWroteItsShell holds that the next one puts that right.
+func TestAgentKilledWhileItWroteItsShell(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, map[string]string{"lamp": stays})
+	if _, err := device.New(h.cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(h.cfg.DataDir, "runs", "shell"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.begin()
+	h.connect()
+	h.want(one("lamp", run("1")))
+	h.ready("lamp")
+}

@@ -145,16 +145,19 @@ func newShell(dir string) (shell, error) {
 	}
 	// The list of Makefiles begins with the service's own, as if this was not there.
 	include := "SHELL := " + filepath.Join(dir, "shell") + "\nMAKEFILE_LIST :=\n"
-	return shell(dir), replace(filepath.Join(dir, "shell.mk"), include, 0o600)
+	if err := replace(filepath.Join(dir, "shell.mk"), include, 0o600); err != nil {
+		return "", err
+	}
+	return shell(dir), nil
 }
 
-// replace writes a file if it does not have that content yet.
+// replace writes a file if it does not have that content yet. The mode is set
+// in any case: the agent may have been killed before it came to that.
 func replace(path, content string, mode fs.FileMode) error {
-	if have, err := os.ReadFile(path); err == nil && string(have) == content {
-		return nil
-	}
-	if err := writeFile(path, []byte(content), false); err != nil {
-		return err
+	if have, err := os.ReadFile(path); err != nil || string(have) != content {
+		if err := writeFile(path, []byte(content), false); err != nil {
+			return err
+		}
 	}
 	return os.Chmod(path, mode)
 }
