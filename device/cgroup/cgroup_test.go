@@ -71,7 +71,7 @@ func TestLimits(t *testing.T) {
 		t.Fatalf("%q, %v", path, err)
 	}
 	for file, want := range map[string]string{
-		"memory.max": "134217728", "memory.swap.max": "0", "memory.oom.group": "1", "cpu.max": "50000 100000", "cgroup.procs": "4711",
+		"memory.max": "134217728", "memory.swap.max": "0", "memory.oom.group": "1", "cpu.max": "50000 100000", "pids.max": "4096", "cgroup.procs": "4711",
 	} {
 		if got := reads(t, filepath.Join(path, file)); got != want {
 			t.Errorf("%s is %q, want %q", file, got, want)

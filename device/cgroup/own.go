@@ -73,7 +73,7 @@ func own(mount, membership, name string, systemd bool) (Own, error) {
 	}
 	if !systemd { // or its manager could not start it again: no process may be beside groups with controllers
 		for _, dir := range []string{at, home} {
-			for _, controller := range []string{"+memory", "+cpu"} {
+			for _, controller := range []string{"+memory", "+cpu", "+pids"} {
 				_ = os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(controller), 0)
 			}
 		}
@@ -110,6 +110,10 @@ func (o Own) tidy() {
 	}
 }
 
+// mostTasks is how many processes and threads a service may have: more than any
+// needs, and fewer than a machine bears. Scopes have systemd's DefaultTasksMax.
+const mostTasks = "4096"
+
 // Place makes a group by hand.
 func (o Own) Place(_ context.Context, service, start string, pid int, l Limits) (string, error) {
 	g := Group(filepath.Join(o.home, service+"-"+start))
@@ -117,6 +121,7 @@ func (o Own) Place(_ context.Context, service, start string, pid int, l Limits) 
 		return "", err
 	}
 	limited := g.limit(l)
+	_ = os.WriteFile(g.file("pids.max"), []byte(mostTasks), 0) // where there is that controller
 	if err := os.WriteFile(g.file("cgroup.procs"), []byte(strconv.Itoa(pid)), 0); err != nil {
 		return "", errors.Join(err, g.Remove())
 	}
