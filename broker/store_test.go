@@ -109,16 +109,15 @@ func TestNothingIsWrittenForWhatSaysTheSame(t *testing.T) {
 		}
 		return b
 	}
+	// What was published waits from its PUBACK on.
+	flushed := func() bool { return s.Store().Waiting == 0 }
 	empty := content()
 	p.publish("dominion/attic/state/info", "{}", 1, true)
-	eventually(t, "the message is on the disk", func() bool { return !bytes.Equal(content(), empty) })
+	eventually(t, "the message is on the disk", flushed)
 	before := content()
-	eventually(t, "the file rests", func() bool {
-		last := before
-		time.Sleep(50 * time.Millisecond)
-		before = content()
-		return bytes.Equal(before, last)
-	})
+	if bytes.Equal(before, empty) {
+		t.Error("the file has not changed")
+	}
 	for range 50 {
 		p.publish("dominion/attic/state/info", "{}", 1, true)
 		p.publish("dominion/attic/state/host", strconv.FormatInt(time.Now().UnixNano(), 10), 1, true)
@@ -126,7 +125,7 @@ func TestNothingIsWrittenForWhatSaysTheSame(t *testing.T) {
 		p.publish("dominion/attic/state/none", "", 1, true)
 		time.Sleep(2 * time.Millisecond)
 	}
-	time.Sleep(100 * time.Millisecond) // twenty flushes
+	eventually(t, "it is looked at", flushed)
 	if !bytes.Equal(content(), before) {
 		t.Error("the file has changed")
 	}
