@@ -69,6 +69,8 @@ func besiege(t testing.TB) *besieged {
 	b.publisher = join(t, s.Pipe(coordinator), "publisher", nil)
 	b.reader = join(t, s.Pipe(coordinator), "reader", func(pk *packets.Packet) { pk.ProtocolVersion = 5 })
 	b.reader.subscribe(1, news)
+	b.gets([]byte("x")) // accepting is the last that Run begins
+	eventually(t, "the first has left", func() bool { return s.Connections() == 2 })
 	b.exchange()
 	b.count()
 	return b

@@ -110,13 +110,13 @@ func (s *Server) Run(ctx context.Context) error {
 	s.forgetMochis()
 	var running sync.WaitGroup
 	running.Go(func() { s.tellFigures(s.done) })
-	for _, e := range s.entrances {
-		s.log.Info().Stringer("listener", e.Addr()).Bool("tls", e.tls != nil).Msg("broker listens")
-		running.Go(func() { s.accept(ctx, e) })
-	}
 	running.Go(func() { s.expire(s.done) })
 	if s.store != nil {
 		running.Go(func() { s.store.run(s.done) })
+	}
+	for _, e := range s.entrances {
+		s.log.Info().Stringer("listener", e.Addr()).Bool("tls", e.tls != nil).Msg("broker listens")
+		running.Go(func() { s.accept(ctx, e) })
 	}
 	select {
 	case <-ctx.Done():
