@@ -42,9 +42,9 @@ func TestChaos(t *testing.T) {
 	c.allReady(40 * time.Second)
 	guard := c.guard()
 	r := rand.New(rand.NewPCG(uint64(seed), 1))
-	began := time.Now()
+	began, faults := time.Now(), mood(r)
 	for n := range int(count) {
-		c.strike(n, draw(r))
+		c.strike(n, draw(r, faults))
 	}
 	c.undoAll()
 	t.Logf("%d faults in %v", count, time.Since(began).Round(time.Second))
@@ -52,11 +52,9 @@ func TestChaos(t *testing.T) {
 	c.resetAll()
 	c.allReady(30 * time.Second)
 	t.Logf("all ready %v after the last fault", time.Since(last).Round(100*time.Millisecond))
-	if found := guard(); len(found) > 0 {
-		t.Errorf("two copies: %s", strings.Join(found, "\n"))
-	}
 	c.agent.cmd.Process.Signal(syscall.SIGINT)
 	c.agent.awaitEnd(40 * time.Second)
+	guard()
 	if left := c.runs(); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
@@ -233,8 +231,8 @@ func (c *chaos) copies() (found []string) {
 	return found
 }
 
-// guard looks for second copies until it is asked what it has found.
-func (c *chaos) guard() func() []string {
+// guard looks for second copies until it is told to end.
+func (c *chaos) guard() (end func()) {
 	var found []string
 	stop := make(chan struct{})
 	var looking sync.WaitGroup
@@ -248,12 +246,14 @@ func (c *chaos) guard() func() []string {
 			}
 		}
 	})
-	var once sync.Once
-	end := func() []string {
-		once.Do(func() { close(stop); looking.Wait() })
-		return found
-	}
-	c.t.Cleanup(func() { end() })
+	end = sync.OnceFunc(func() {
+		close(stop)
+		looking.Wait()
+		if len(found) > 0 {
+			c.t.Errorf("two copies:\n%s", strings.Join(found, "\n"))
+		}
+	})
+	c.t.Cleanup(end)
 	return end
 }
 
