@@ -280,3 +280,23 @@ func startID(t *testing.T, pid int) (id string) {
 	})
 	return id
 }
+
+// TestWaitingTakesNoThread holds that an agent is not larger by a thread for
+// each of its services.
+func TestWaitingTakesNoThread(t *testing.T) {
+	threads := func() int {
+		all, err := os.ReadDir("/proc/self/task")
+		if err != nil {
+			t.Skip("threads are counted in /proc:", err)
+		}
+		return len(all)
+	}
+	before := threads()
+	const many = 40
+	for range many {
+		start(t, "exec sleep 1000")
+	}
+	if more := threads() - before; more > many/2 {
+		t.Errorf("%d threads more for %d processes", more, many)
+	}
+}
