@@ -89,6 +89,24 @@ func slow() topics.Wanted {
 	return topics.Wanted{Run: true, Rev: "1", Ready: &topics.Readiness{By: topics.ReadyDelay, Delay: 60}}
 }
 
+func TestAServiceThatIgnoresTERMIsTold(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, map[string]string{"deaf": "start:\n\t@trap '' TERM; while :; do sleep 0.1; done\n"})
+	leftAlone := h.beside()
+	h.too("deaf", run("1"))
+	s := h.ready("deaf")
+	h.too("deaf", topics.Wanted{Rev: "1"})
+	stopped := h.phase("deaf", topics.PhaseStopped)
+	if alive(s.PID) || stopped.Exit == nil || stopped.Exit.Signal != "SIGKILL" {
+		t.Errorf("state %+v, exit %+v", stopped, stopped.Exit)
+	}
+	event := decoded[topics.Happening](t, h.last(space.Occurrence(attic, "exit", "deaf")).Payload)
+	if !strings.Contains(event.Text, "500ms after TERM (have it end when it is asked to)") {
+		t.Errorf("event %+v", event)
+	}
+	leftAlone()
+}
+
 func TestAServiceThatClosesItsOutputRuns(t *testing.T) {
 	t.Parallel()
 	h := newHome(t, map[string]string{"mute": "start:\n\t@exec sleep 1000 <&- >&- 2>&-\n"})

@@ -3,6 +3,7 @@ package device
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -244,14 +245,17 @@ func (a *Agent) say(work context.Context, now time.Time) {
 	_ = a.publish(work, topics.Message{Topic: a.cfg.Space.Heartbeat(a.cfg.Name), Payload: topics.Encode(b)})
 }
 
-// tellExit says that a service ended, with the last it said.
-func (a *Agent) tellExit(work context.Context, u *unit, rep report) {
+// tellExit says that a service ended, with the last it said; asked: it was to.
+func (a *Agent) tellExit(work context.Context, u *unit, rep report, asked bool) {
 	if !a.link.born || rep.missing {
 		return
 	}
 	h := topics.Happening{Text: string(u.name) + " " + ending(rep.exit) + after(rep.lived), Service: u.name, Domain: a.cfg.Name, Exit: rep.exit, Lines: rep.lines, Why: u.why}
 	if rep.exit == nil && rep.why != nil {
 		h.Text = string(u.name) + " did not start"
+	}
+	if asked && rep.exit != nil && rep.exit.Signal == "SIGKILL" {
+		h.Text += fmt.Sprintf(": it had not ended %v after TERM (have it end when it is asked to)", a.cfg.Timing.Stop)
 	}
 	_ = a.publish(work, topics.Message{Topic: a.cfg.Space.Occurrence(a.cfg.Name, "exit", string(u.name)), Payload: topics.Encode(h), QoS: 1})
 }

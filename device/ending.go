@@ -46,7 +46,7 @@ func (a *Agent) foldEnded(work context.Context, u *unit, rep report, now time.Ti
 		a.conclude(u, AfterEnd(want, clean), a.whyEnded(u, reason, rep, forced), now)
 	}
 	if !asked || rep.exit != nil {
-		a.tellExit(work, u, rep)
+		a.tellExit(work, u, rep, asked)
 	}
 	if !asked {
 		a.answer(work, u, topics.Failed, u.why)

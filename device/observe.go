@@ -179,7 +179,7 @@ func (a *Agent) sighted(work context.Context, s sighting) {
 		before := u.phase.Alive()
 		u.observe(s, now)
 		if before && !u.phase.Alive() && s.err == nil {
-			a.tellExit(work, u, report{exit: told(s.state.Exit), lines: s.lines})
+			a.tellExit(work, u, report{exit: told(s.state.Exit), lines: s.lines}, false)
 		}
 	}
 }
