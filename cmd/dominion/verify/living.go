@@ -108,9 +108,6 @@ func claims(s Seen, events []Event) (Result, string) {
 // saysAllAgain compares what is retained before a restart with what is said
 // after it.
 func saysAllAgain(s Seen, events []Event) (Result, string) {
-	if broken, taken := s.during(StepBreak); taken && s.born(broken) < 0 {
-		return Unseen, "" // told as comes-back
-	}
 	missing := s.unsaid(events, StepRestart)
 	if len(missing) == 0 {
 		return Right, ""

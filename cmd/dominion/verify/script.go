@@ -62,8 +62,8 @@ func (h *House) meet(ctx context.Context) {
 		}
 		h.begin(stage.step, stage.doing)
 		stage.take(ctx)
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() != nil || stage.step == StepBreak && !h.born(ctx, 0) {
+			return // it would not come back the next time either
 		}
 	}
 	h.stop(ctx)
@@ -237,9 +237,11 @@ func (h *House) stop(ctx context.Context) {
 	if h.Stop == nil {
 		return
 	}
-	there := h.connected() > 0
+	if !h.born(ctx, 0) {
+		return // it is not there
+	}
 	h.begin(StepGoodbye, "it is stopped")
-	if !h.Stop() || !there {
+	if !h.Stop() {
 		h.record.forget(StepGoodbye)
 		return
 	}
