@@ -25,6 +25,7 @@ type Devices struct {
 
 	bus   map[string]made // what the kernel has on the USB, as last seen
 	usb   []topics.Trait
+	nodes nodes
 	shown []topics.Trait
 	gone  map[topics.Trait]int // looks since a shown one was last there
 }
@@ -74,18 +75,41 @@ func (d *Devices) find() []topics.Trait {
 		d.bus, d.usb = bus, d.sticks(bus)
 	}
 	traits = append(traits, d.usb...)
-	for trait, pattern := range map[topics.Trait]string{"gpio": "dev/gpiochip*", "i2c": "dev/i2c-*", "spi": "dev/spidev*"} {
-		if found, _ := filepath.Glob(filepath.Join(d.Root, pattern)); len(found) > 0 {
-			traits = append(traits, trait)
-		}
-	}
-	if d.camera() {
-		traits = append(traits, "camera")
-	}
+	traits = append(traits, d.inDev()...)
 	if d.docker() {
 		traits = append(traits, "docker")
 	}
 	return traits
+}
+
+// nodes is what /dev told when it was last read.
+type nodes struct {
+	traits []topics.Trait
+	at     time.Time // when something was last added there or removed
+	twice  bool      // it was read again since: within one tick of the clock more may have changed
+}
+
+// inDev are the traits that kinds of devices make, which come with a file in
+// /dev. That is read when it has changed.
+func (d *Devices) inDev() []topics.Trait {
+	var at time.Time
+	if info, err := os.Stat(d.path("dev")); err == nil {
+		at = info.ModTime()
+	}
+	same := at.Equal(d.nodes.at)
+	if same && d.nodes.twice {
+		return d.nodes.traits
+	}
+	d.nodes = nodes{at: at, twice: same}
+	for trait, pattern := range map[topics.Trait]string{"gpio": "dev/gpiochip*", "i2c": "dev/i2c-*", "spi": "dev/spidev*"} {
+		if found, _ := filepath.Glob(d.path(pattern)); len(found) > 0 {
+			d.nodes.traits = append(d.nodes.traits, trait)
+		}
+	}
+	if d.camera() {
+		d.nodes.traits = append(d.nodes.traits, "camera")
+	}
+	return d.nodes.traits
 }
 
 func (d *Devices) path(of string) string { return filepath.Join(d.Root, of) }

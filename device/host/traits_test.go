@@ -89,11 +89,13 @@ func TestDevicesAreFound(t *testing.T) {
 	m.plug("1-1.2", "0403", "6001", "")
 	look("and back", false, "usb-0403-6001")
 
+	look("nothing in /dev for a while", false, "usb-0403-6001")
 	m.write("dev/gpiochip0", "")
 	m.write("dev/i2c-1", "")
 	m.write("sys/class/video4linux/video10/name", "bcm2835-codec-decode\n")
 	look("a Pi without a camera", true, "usb-0403-6001", "gpio", "i2c")
 	m.write("sys/class/video4linux/video0/name", "unicam\n")
+	m.write("dev/video0", "")
 	m.write("run/docker.sock", "")
 	look("with one, and an engine", true, "usb-0403-6001", "gpio", "i2c", "camera", "docker")
 }
