@@ -31,12 +31,17 @@ const maxAnnouncements = 16
 func Advertise(ctx context.Context, log zerolog.Logger, what func() []Announcement) error {
 	a := advertiser{log: log, up: map[string]*zeroconf.Server{}}
 	for ok := true; ok; ok = wait(ctx, look) {
+		announcements := what()
+		if len(announcements) == 0 && len(a.up) == 0 { // most of the time: the interfaces do not matter
+			a.tell(nil)
+			continue
+		}
 		all, err := readLinks()
 		if err != nil {
 			a.tell(err)
 			continue
 		}
-		a.follow(all, what())
+		a.follow(all, announcements)
 	}
 	a.follow(nil, nil)
 	return nil
