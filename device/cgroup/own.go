@@ -128,5 +128,8 @@ func (o Own) Place(_ context.Context, service, start string, pid int, l Limits) 
 	return string(g), limited
 }
 
+// Leave removes the place of the groups once there is none.
+func (o Own) Leave() { _ = os.Remove(o.home) }
+
 // Remove removes all groups, which must be empty.
 func (o Own) Remove() error { return Group(o.home).Remove() }

@@ -17,6 +17,7 @@ import (
 	"dominion/cmd/domain/whereabouts"
 	"dominion/cmd/program"
 	"dominion/device"
+	"dominion/device/cgroup"
 	"dominion/device/host"
 	"dominion/topics"
 )
@@ -50,6 +51,7 @@ type Agent struct {
 	device    *device.Agent
 	bus       *client.Client
 	data      *program.Data
+	groups    cgroup.Maker
 	ephemeral bool
 }
 
@@ -71,17 +73,18 @@ func New(c Config, link Link, log zerolog.Logger) (*Agent, error) {
 func newAgent(c Config, link Link, data *program.Data, log zerolog.Logger) (*Agent, error) {
 	link = link.withDefaults()
 	space := topics.Space{Base: c.Base}
-	if loopback(c.Address) && !link.Loopback && silent(context.Background(), link.Broker) {
+	if loopback(c.Address) && !link.Loopback && unsure(context.Background(), link.Broker) {
 		log.Warn().Str("component", "agent").Str("address", c.Address).
-			Msg("the broker does not answer, so nobody knows whether this address is enough: this machine's own is published until the agent's next start")
+			Msg("the broker did not answer, so nobody knows whether this address is enough: this machine's own is published until the agent's next start")
 		c.Address = ""
 	}
+	held := groups(context.Background(), c.Data, log)
 	supervisor, err := device.New(device.Config{
 		Name: c.Name, ID: data.ID, Version: program.Version(), Traits: c.Traits, Space: space,
 		ServicesDir: c.ServicesDir, DataDir: c.Data,
 		Loopback: link.Loopback, Address: c.Address, Allow: c.Allow,
 		House: link.House, Broker: link.Address, Access: link.Access, Lonely: link.Lonely, Turned: link.Turned,
-		Manifest: Manifest, Environ: os.Environ(), Groups: groups(context.Background(), c.Data, log),
+		Manifest: Manifest, Environ: os.Environ(), Groups: held,
 		Log: log.With().Str("component", "agent").Logger(),
 	})
 	if err != nil {
@@ -95,7 +98,7 @@ func newAgent(c Config, link Link, data *program.Data, log zerolog.Logger) (*Age
 	if err != nil {
 		return nil, &program.Exit{Code: program.BadUsage, Err: err}
 	}
-	return &Agent{device: supervisor, bus: bus, data: data}, nil
+	return &Agent{device: supervisor, bus: bus, data: data, groups: held}, nil
 }
 
 // Close gives the data directory free.
@@ -112,6 +115,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		defer leave()
 		return a.device.Run(ctx, a.bus)
 	})
+	if own, ok := a.groups.(cgroup.Own); ok {
+		own.Leave()
+	}
 	var inUse *client.NameInUse
 	switch {
 	case !errors.As(err, &inUse):
@@ -171,25 +177,32 @@ func LoopbackOnly(ctx context.Context, broker string) bool {
 	if err != nil || !loopback(u.Hostname()) {
 		return false
 	}
-	_, port, _ := net.SplitHostPort(whereabouts.HostPort(broker))
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if !answers(ctx, whereabouts.HostPort(broker)) {
 		return false // what cannot be asked is not assumed: the machine's own address is right in both cases
 	}
-	for _, address := range host.Addresses() {
-		if knock(ctx, net.JoinHostPort(address, port)) {
-			return false
-		}
-	}
-	return true
+	return !reachedElsewhere(ctx, broker)
 }
 
-// silent tells whether a broker that is named by a loopback address does not
-// answer.
-func silent(ctx context.Context, broker string) bool {
+// unsure tells of a broker that is named by a loopback address, and was not
+// known to be for this machine alone, that it is not known to be for others
+// either: it may just have been down.
+func unsure(ctx context.Context, broker string) bool {
 	u, err := url.Parse(broker)
-	return err == nil && loopback(u.Hostname()) && !knock(ctx, whereabouts.HostPort(broker))
+	return err == nil && loopback(u.Hostname()) && !reachedElsewhere(ctx, broker)
+}
+
+// reachedElsewhere tells whether a broker answers on the addresses that others
+// would use.
+func reachedElsewhere(ctx context.Context, broker string) bool {
+	_, port, _ := net.SplitHostPort(whereabouts.HostPort(broker))
+	for _, address := range host.Addresses() {
+		if knock(ctx, net.JoinHostPort(address, port)) {
+			return true
+		}
+	}
+	return false
 }
 
 // answers waits until somebody listens there, or ctx ends: leader and agent
