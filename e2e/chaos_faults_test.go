@@ -174,8 +174,7 @@ func (c *chaos) strikeLeader(n int, f fault) string {
 	return f.kind + ", and the broker with it"
 }
 
-// fillDisk leaves no room on the agent's disk, to the last byte or but for a
-// few.
+// fillDisk leaves no byte on the agent's disk.
 func (c *chaos) fillDisk(n int, f fault) string {
 	if c.planned("disk") {
 		return "disk: is full already"

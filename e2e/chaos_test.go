@@ -83,7 +83,6 @@ type chaos struct {
 	began   time.Time
 	struck  []string // what was done, for who reads a failure
 	pending []undo
-	full    bool
 }
 
 // undo ends a fault that lasts.
