@@ -334,6 +334,7 @@ func (r *Run) members() []proc {
 		inGroup := r.PID != 0 && p.group == r.PID
 		switch {
 		case p.zombie:
+		case p.began < r.Began: // older than the run
 		case inGroup:
 			group = append(group, p)
 			ours = ours || carries(p.pid, mark)
