@@ -38,8 +38,15 @@ def born(client, *_):
     say(client, "state/presence", state="online")
 
 
+ANSWERED = {}  # the last replies by id: who repeats himself is answered, and nothing is done twice
+
+
 def heard(client, _, message):
-    if message.retain or not message.payload:  # no command is kept, and nothing is none
+    if message.retain:  # no command is kept
+        return
+    if not message.payload:
+        text = "an empty payload is no command (send one word: now)"
+        say(client, "event/error/command", False, code="EMPTY", text=text, topic=message.topic)
         return
     method, subject = message.topic.removeprefix(f"{ON}/command/").split("/", 1)
     try:
@@ -47,13 +54,19 @@ def heard(client, _, message):
     except ValueError:
         command = {}  # a bare word
     answer_id = command.get("id") if isinstance(command, dict) else None
-    reply = {"id": answer_id or secrets.token_hex(5), "topic": message.topic}
+    answer_id = answer_id or secrets.token_hex(5)
+    if answer_id not in ANSWERED:
+        ANSWERED[answer_id] = {"id": answer_id, "topic": message.topic, **run(method, subject, command)}
+        for oldest in list(ANSWERED)[:-256]:
+            del ANSWERED[oldest]
+    say(client, f"event/reply/{answer_id}", False, **ANSWERED[answer_id])
+
+
+def run(method, subject, command):
     if subject == "host" and method in METHODS:
-        reply |= {"status": "done", "result": METHODS[method](command)}
-    else:
-        text = f"this lamp has {', '.join(sorted(METHODS))}, with the subject host"
-        reply |= {"status": "refused", "why": {"code": "UNKNOWN_METHOD", "text": text}}
-    say(client, f"event/reply/{reply['id']}", False, **reply)
+        return {"status": "done", "result": METHODS[method](command)}
+    text = f"this lamp has {', '.join(sorted(METHODS))}, with the subject host"
+    return {"status": "refused", "why": {"code": "UNKNOWN_METHOD", "text": text}}
 
 
 lamp = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"{ON.replace('/', '.')}.py")

@@ -1,12 +1,15 @@
 #!/bin/sh
-# lamp.sh: a lamp that is a microdomain of the house, in twenty lines of shell.
+# lamp.sh: a lamp that is a microdomain of the house, in a few lines of shell.
 #   ./lamp.sh lamp-2 -h 192.168.1.2 -u lamp-2 -P secret    (options of mosquitto)
 node=${1:?usage: lamp.sh NODE [-h HOST -p PORT -u USER -P PASSWORD ...]} && shift
 on=${DOMINION_BASE:-dominion}/$node
 server="$*"
 # shellcheck disable=SC2086  # options are words
 say() { mosquitto_pub $server -q 1 -t "$on/$1" -m "$2" $3; }
-answer() { say "event/reply/$1" "{\"v\":1,\"id\":\"$1\",\"status\":\"$2\",\"result\":\"$3\"}"; }
+answer() { # ID STATUS MORE
+	last=$1 again="{\"v\":1,\"id\":\"$1\",\"status\":\"$2\",$3}"
+	say "event/reply/$1" "$again"
+}
 while sleep 1; do # now and then, since brokers forget; presence comes last
 	say state/service/lamp '{"v":1,"service":"lamp","phase":"running","ready":true,"restarts":0}' -r
 	say state/info '{"v":1,"kind":"micro","services":{"lamp":"1.0.0"},"methods":["blink","ping"]}' -r
@@ -20,10 +23,12 @@ mosquitto_sub $server -q 1 -i "$node-sh" -R -F '%t %p' -t "$on/command/#" \
 while read -r topic payload; do
 	id=$(echo "$payload" | sed -n 's/.*"id" *: *"\([A-Za-z0-9_-]*\)".*/\1/p')
 	[ -n "$id" ] || id=sh$(date +%s)
-	case $topic in
-	*/command/ping/host) answer "$id" "done" pong ;;
-	*/command/blink/host) echo blink && answer "$id" "done" blinked ;;
-	*) answer "$id" refused "this lamp can ping and blink" ;;
+	case "$payload $topic $last" in
+	" "*) say event/error/command '{"v":1,"code":"EMPTY","text":"an empty payload is no command: send one word"}' ;;
+	*" $id") say "event/reply/$id" "$again" ;; # the last command, once more
+	*/command/ping/host\ *) answer "$id" "done" '"result":"pong"' ;;
+	*/command/blink/host\ *) echo blink && answer "$id" "done" '"result":"blinked"' ;;
+	*) answer "$id" refused '"why":{"code":"UNKNOWN_METHOD","text":"this lamp can ping and blink"}' ;;
 	esac
 done &
 wait
