@@ -345,8 +345,8 @@ func (a *Agent) nextLook(now time.Time) time.Time {
 			}
 		}
 		sooner(u.deadline)
-		for _, p := range u.answers {
-			sooner(p.deadline)
+		if len(u.answers) > 0 && u.phase != topics.PhaseBuilding { // settle answers the others
+			sooner(u.answers[0].deadline)
 		}
 	}
 	if next.Before(now) {

@@ -24,12 +24,14 @@ const envStatus = "DOMAIN_STATUS_FILE"
 // makeRunner starts the targets build, start and stop of a Makefile.
 type makeRunner struct {
 	programs
-	shell shell
+	shell    shell
+	patience time.Duration // of the look at a Makefile's targets
 }
 
 func (makeRunner) kind() string { return kindMake }
 
-// targetsTimeout bounds the look at a Makefile's targets.
+// targetsTimeout bounds the look at a Makefile's targets, which a start that has
+// less time ends sooner.
 const targetsTimeout = 30 * time.Second
 
 func (m makeRunner) commands(ctx context.Context, at place, _ Manifest) (commands, *topics.Why) {
@@ -38,7 +40,7 @@ func (m makeRunner) commands(ctx context.Context, at place, _ Manifest) (command
 		return commands{}, &topics.Why{Code: topics.StartFailed, Text: "make is not installed on this machine", Next: "sudo apt install make"}
 	}
 	c := commands{env: m.shell.env(at.status), viaMake: true}
-	targets, said, err := makeTargets(ctx, program, at)
+	targets, said, err := m.targets(ctx, program, at)
 	switch {
 	case err != nil:
 		return commands{}, &topics.Why{Code: topics.StartFailed, Text: fmt.Sprintf("make cannot read the Makefile: %v", err), Next: "make -C " + at.dir + " -n start"}
@@ -64,38 +66,10 @@ func (m makeRunner) commands(ctx context.Context, at place, _ Manifest) (command
 // rule is a line of make's data base that begins an explicit rule.
 var rule = regexp.MustCompile(`^([A-Za-z0-9_-]+):($|[^=])`)
 
-// makeTargets asks make for its data base, in which every explicit rule
-// stands, also those of included files. said is what make complained of.
-func makeTargets(ctx context.Context, program string, at place) (targets map[string]bool, said string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, targetsTimeout)
-	defer cancel()
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, "", err
-	}
-	defer r.Close()
-	run, err := process.Start(ctx, process.Command{
-		Dir: at.dir, Start: at.start, Output: w,
-		// -q asks only, and a goal that nobody has ends it before anything is made.
-		Argv: []string{program, "--no-print-directory", "-C", at.dir, "-pRrq", "a-target-that-nobody-has"},
-		Env:  append(append([]string(nil), at.env...), "LC_ALL=C"),
-	})
-	w.Close()
-	if err != nil {
-		return nil, "", err
-	}
-	ended := context.AfterFunc(ctx, func() { _ = run.Stop(context.WithoutCancel(ctx), 0) })
-	defer ended()
-	raw, err := io.ReadAll(io.LimitReader(r, 16<<20))
-	if err == nil {
-		// Until then what is left of this run is looked for by its START_ID,
-		// which the service is about to be started with.
-		select {
-		case <-run.Done():
-		case <-ctx.Done():
-		}
-		err = ctx.Err()
-	}
+// targets asks make for its data base, in which every explicit rule stands, also
+// those of included files. said is what make complained of.
+func (m makeRunner) targets(ctx context.Context, program string, at place) (targets map[string]bool, said string, err error) {
+	raw, err := m.database(ctx, program, at)
 	if err != nil {
 		return nil, "", err
 	}
@@ -112,6 +86,45 @@ func makeTargets(ctx context.Context, program string, at place) (targets map[str
 		}
 	}
 	return targets, said, nil
+}
+
+// database is what make prints of a Makefile.
+func (m makeRunner) database(ctx context.Context, program string, at place) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.patience)
+	defer cancel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	run, err := process.Start(ctx, process.Command{
+		Dir: at.dir, Start: at.start, Output: w,
+		// -q asks only, and a goal that nobody has ends it before anything is made.
+		Argv: []string{program, "--no-print-directory", "-C", at.dir, "-pRrq", "a-target-that-nobody-has"},
+		Env:  append(append([]string(nil), at.env...), "LC_ALL=C"),
+	})
+	w.Close()
+	if err != nil {
+		return nil, err
+	}
+	ended := context.AfterFunc(ctx, func() {
+		_ = r.SetReadDeadline(time.Now()) // what a $(shell …) let escape may hold the pipe for ever
+		_ = run.Stop(context.WithoutCancel(ctx), 0)
+	})
+	defer ended()
+	raw, err := io.ReadAll(io.LimitReader(r, 16<<20))
+	if err == nil {
+		// Until then what is left of this run is looked for by its START_ID,
+		// which the service is about to be started with.
+		select {
+		case <-run.Done():
+		case <-ctx.Done():
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("that takes more than %v (does a $(shell …) in it not end?)", m.patience)
+	}
+	return raw, err
 }
 
 // shell is a folder with the shell that make is given: make exits 2 whatever

@@ -127,7 +127,7 @@ func (a *Agent) watchCharges(work context.Context) {
 		w.end()
 		delete(a.watched, name)
 		if u := a.units[name]; u != nil && (!still || !c.own || u.seen != nil) {
-			u.release(now)
+			a.release(work, u, now)
 		}
 	}
 	for name, c := range a.view.inventory.charges {
@@ -135,7 +135,7 @@ func (a *Agent) watchCharges(work context.Context) {
 			continue
 		}
 		if !c.own {
-			a.observed(name, c, now)
+			a.observed(work, name, c, now)
 		}
 		ctx, cancel := context.WithCancel(work)
 		a.watched[name] = &watched{c, cancel}
@@ -153,14 +153,15 @@ func (a *Agent) watchCharges(work context.Context) {
 
 // observed makes a unit one that is only looked at. What the house started
 // itself goes on, and is not the house's any more.
-func (a *Agent) observed(name topics.Service, c charge, now time.Time) {
+func (a *Agent) observed(work context.Context, name topics.Service, c charge, now time.Time) {
 	u := a.unit(name)
-	u.release(now)
+	a.release(work, u, now)
 	u.seen = &sighting{service: name, charge: c, state: outside.State{Says: "was not looked at yet"}}
 }
 
 // release has the house let go of a unit, as it is.
-func (u *unit) release(now time.Time) {
+func (a *Agent) release(work context.Context, u *unit, now time.Time) {
+	a.answer(work, u, topics.Failed, &topics.Why{Code: topics.Observed, Text: "the house has let go of it meanwhile", Next: "dominion why " + string(u.name)})
 	if u.run != nil {
 		close(u.run.leave)
 	}

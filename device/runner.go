@@ -64,7 +64,7 @@ type commander interface {
 func newRunners(cfg Config, l ledger, j *journal.Journal, sh shell, keepers map[string]keeper, watches *sync.WaitGroup) map[string]runner {
 	shared := programs{ledger: l, journal: j, grace: cfg.Timing.Stop, log: cfg.Log, groups: cfg.Groups}
 	runners := map[string]runner{}
-	for _, r := range []runner{makeRunner{shared, sh}, execRunner{shared}} {
+	for _, r := range []runner{makeRunner{shared, sh, min(targetsTimeout, cfg.Timing.Start)}, execRunner{shared}} {
 		runners[r.kind()] = r
 	}
 	for kind, k := range keepers {

@@ -1,0 +1,52 @@
+package device_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"dominion/topics"
+)
+
+// TestAMakefileThatDoesNotEndIsToldSo holds that nothing which a Makefile lets
+// go of while make reads it can keep the agent waiting.
+func TestAMakefileThatDoesNotEndIsToldSo(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, map[string]string{"bad": "x := $(shell setsid env -i sleep 1000 >/dev/null & echo $$! > pid)\nstart:\n\t@sleep 1000\n"})
+	h.cfg.Timing.Start = time.Second
+	leftAlone := h.beside()
+	h.Cleanup(func() { _ = syscall.Kill(h.pid("bad/pid"), syscall.SIGKILL) })
+	h.too("bad", run("1"))
+	if s := h.why("bad", topics.StartFailed); !strings.Contains(s.Why.Text, "more than 1s") {
+		t.Errorf("why %+v", s.Why)
+	}
+	leftAlone()
+	h.finish(nil)
+}
+
+// TestAPromiseDuringABuildCostsNothing holds that the agent rests while a
+// command waits for a build that takes long.
+func TestAPromiseDuringABuildCostsNothing(t *testing.T) {
+	t.Parallel()
+	var turns atomic.Int64
+	h := newHome(t, map[string]string{"lamp": "build:\n\t@[ ! -e slow ] || sleep 1000\n" + stays})
+	h.cfg.Turned = func() { turns.Add(1) }
+	h.cfg.Timing.Stop, h.cfg.Timing.Start = 50*time.Millisecond, 100*time.Millisecond
+	h.begin()
+	h.connect()
+	h.want(one("lamp", topics.Wanted{Run: true, Rev: "1", Ready: &topics.Readiness{By: topics.ReadyDelay, Delay: 0.05, Timeout: 5}}))
+	h.ready("lamp")
+	h.write("lamp/slow", "")
+	h.want(one("lamp", topics.Wanted{Run: true, Rev: "2", Ready: &topics.Readiness{By: topics.ReadyDelay, Delay: 0.05, Timeout: 0.1}}))
+	h.phase("lamp", topics.PhaseBuilding)
+	h.request("r1", "restart", "lamp")
+	h.replies("r1", topics.Accepted)
+	<-time.After(600 * time.Millisecond) // twice the time that a promise has here
+	before := turns.Load()
+	<-time.After(time.Second)
+	if n := turns.Load() - before; n > 100 {
+		t.Errorf("%d turns in a second", n)
+	}
+}
