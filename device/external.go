@@ -139,8 +139,8 @@ func (w *ward) think(why *topics.Why) {
 	w.opinions <- why
 }
 
-// patiently tells on what a keeper says, but not at once that it does not
-// answer any more: it may just be starting anew.
+// patiently tells on what a keeper says, cut and cleaned, but not at once that it
+// does not answer any more: it may just be starting anew.
 func patiently(tell func(outside.State, error)) func(outside.State, error) {
 	const enough = 3
 	heard, silent := false, 0
@@ -150,7 +150,7 @@ func patiently(tell func(outside.State, error)) func(outside.State, error) {
 		} else if silent++; heard && silent < enough {
 			return
 		}
-		tell(s, err)
+		tell(fit(s), err)
 	}
 }
 

@@ -84,7 +84,7 @@ func (w *worker) observe(ctx context.Context, service topics.Service, c charge, 
 			}
 			now.state, now.err, now.lines = s.state, s.err, nil
 			if s.state.Stage == outside.Failed || s.state.Stage == outside.Again {
-				now.lines = w.keepers[c.kind].lines(ctx, c.name, lastLines)
+				now.lines = printed(ctx, w.keepers[c.kind], c.name, lastLines, statusWidth)
 			}
 		}
 		tell(now)
@@ -362,7 +362,7 @@ func (a *Agent) tailOutside(work context.Context, req topics.Request, t stream, 
 		return
 	}
 	t.lease = 0
-	last := k.lines(work, c.name, t.lines)
+	last := printed(work, k, c.name, t.lines, wide)
 	a.sayLines(work, &t, journal.Batch{Lines: last})
 	a.reply(work, topics.Reply{ID: req.ID, Status: topics.Done, Topic: req.Topic,
 		Result: fmt.Sprintf("%s, kept by %s (on %s: %s)", many(len(last), "line", "s"), c.kind, a.cfg.Name, k.logs(c.name))})

@@ -21,6 +21,7 @@ type engine struct {
 	mu      sync.Mutex // guards all below
 	state   string
 	orders  []string
+	prints  string
 	changed chan struct{} // closed at the next change
 }
 
@@ -42,7 +43,7 @@ func (e *engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer e.mu.Unlock()
 		fmt.Fprintf(w, `{"State":%s,"NetworkSettings":{"Ports":{"5000/tcp":[{"HostPort":"5000"}]}}}`, e.state)
 	case path == "/containers/frigate/logs":
-		fmt.Fprint(w, "\x01\x00\x00\x00\x00\x00\x00\x0ano camera\n")
+		fmt.Fprint(w, e.prints)
 	case path == "/containers/frigate/start", path == "/containers/frigate/stop":
 		e.mu.Lock()
 		e.orders = append(e.orders, filepath.Base(path))
@@ -77,8 +78,12 @@ const (
 	crashed = `{"Status":"exited","ExitCode":3,"StartedAt":"2026-01-01T00:00:00Z"}`
 )
 
-func TestAContainerIsObservedAndThenTheHousesOwn(t *testing.T) {
-	e := &engine{state: up, changed: make(chan struct{})}
+// noCamera is a line as the engine frames it.
+const noCamera = "\x01\x00\x00\x00\x00\x00\x00\x0ano camera\n"
+
+// newEngine is a machine with that engine, and with its container observed.
+func newEngine(t *testing.T, e *engine) *home {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "engine")
 	if err != nil {
 		t.Fatal(err)
@@ -93,12 +98,38 @@ func TestAContainerIsObservedAndThenTheHousesOwn(t *testing.T) {
 	server.Listener = listener
 	server.Start()
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
-
 	h, _ := newSystemd(t)
 	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(dir, "docker.sock"))
 	h.manifest("frigate", device.Manifest{Container: "frigate"})
 	h.begin()
 	h.connect()
+	return h
+}
+
+// TestWhatAContainerSaysIsCutAndCleaned holds that a container can print what
+// it wants, and its state is still said, and no terminal takes orders from it.
+func TestWhatAContainerSaysIsCutAndCleaned(t *testing.T) {
+	e := &engine{state: crashed, changed: make(chan struct{}), prints: "\x1b[31mno camera " + strings.Repeat("x", 2<<20) + "\n"}
+	h := newEngine(t, e)
+	s := h.until("its failure is seen", "frigate", func(s topics.ServiceState) bool { return s.Phase == topics.PhaseStopped })
+	if text := s.Why.Text; !strings.HasPrefix(text, "ended with code 3: no camera xxx") || len(text) > 300 {
+		t.Errorf("why of %d bytes: %.60q", len(text), text)
+	}
+	h.request("t1", "tail", "frigate")
+	h.replies("t1", topics.Done)
+	if said := decoded[topics.LogLines](t, h.last(space.Occurrence(attic, "log", "frigate")).Payload); len(said.Lines) != 1 || !strings.HasPrefix(said.Lines[0], "no camera") || len(said.Lines[0]) > 1100 {
+		t.Errorf("%d lines", len(said.Lines))
+	}
+	e.set(strings.Replace(ill, "no answer from the camera", "no\\u001b[31m\\nanswer"+strings.Repeat("x", 2<<20), 1))
+	s = h.until("its health check is heard", "frigate", func(s topics.ServiceState) bool { return s.Phase == topics.PhaseRunning })
+	if text := s.Why.Text; !strings.Contains(text, "no answerxxx") || len(text) > 300 {
+		t.Errorf("why of %d bytes: %.60q", len(text), text)
+	}
+}
+
+func TestAContainerIsObservedAndThenTheHousesOwn(t *testing.T) {
+	e := &engine{state: up, changed: make(chan struct{}), prints: noCamera}
+	h := newEngine(t, e)
 	s := h.until("it is observed", "frigate", func(s topics.ServiceState) bool { return s.Ready })
 	if !s.Observed || s.Runner != "docker" || s.PID != 77 || s.Port != 5000 {
 		t.Errorf("state %+v", s)

@@ -350,7 +350,7 @@ func (w *worker) ended(ctx context.Context, running instance, p prepared) {
 		rep.why = starved(exit, p.want.Memory)
 	}
 	if ward, ok := running.(*ward); ok {
-		rep.lines = ward.keeper.lines(ctx, ward.name, lastLines)
+		rep.lines = printed(ctx, ward.keeper, ward.name, lastLines, statusWidth)
 		rep.why = &topics.Why{Code: topics.Exited, Text: ward.words() + quoted(rep.lines), Next: ward.keeper.logs(ward.name)}
 	}
 	if !p.began.IsZero() {

@@ -2,6 +2,8 @@ package systemd
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -21,7 +23,7 @@ func (m Manager) Lines(ctx context.Context, unit string, n int) []string {
 	if m.User {
 		which = "_SYSTEMD_USER_UNIT=" + unit
 	}
-	out, err := exec.CommandContext(ctx, "journalctl", "--no-pager", "--quiet", "--output=cat", "--lines="+strconv.Itoa(n), which).Output()
+	out, err := printed(ctx, "journalctl", "--no-pager", "--quiet", "--output=cat", "--lines="+strconv.Itoa(n), which)
 	if err != nil {
 		return nil
 	}
@@ -32,6 +34,30 @@ func (m Manager) Lines(ctx context.Context, unit string, n int) []string {
 		}
 	}
 	return lines
+}
+
+// longest is what is read of what a unit printed.
+const longest = 4 << 20
+
+// printed is the begin of what a program prints.
+func printed(ctx context.Context, program string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(out, longest))
+	if len(text) == longest {
+		cancel() // it would print on
+		_ = cmd.Wait()
+		return text, nil
+	}
+	return text, errors.Join(err, cmd.Wait())
 }
 
 // Look is how a unit is now.
