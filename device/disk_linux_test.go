@@ -100,6 +100,37 @@ func (d *smallDisk) take(f *os.File) {
 	}
 }
 
+// TestReadinessIsStoredOnceThereIsRoom holds that a service which said that it
+// is ready while the disk was full need not say so again.
+func TestReadinessIsStoredOnceThereIsRoom(t *testing.T) {
+	disk := onASmallDisk(t)
+	if disk == nil {
+		return
+	}
+	h := newHome(t, map[string]string{"lamp": plays("notifier")})
+	h.cfg.DataDir = filepath.Join(disk.path, "data")
+	h.begin()
+	h.connect()
+	want := one("lamp", topics.Wanted{Run: true, Rev: "1", Ready: &topics.Readiness{By: topics.ReadyNotify, Timeout: 3}})
+	h.want(want)
+	h.eventually("it is started", func() bool { return h.state("lamp").PID != 0 })
+	empty := disk.fill()
+	t.Cleanup(func() { empty() })
+	h.write("lamp/say", "READY=1")
+	s := h.ready("lamp")
+	empty()
+	h.eventually("the ledger knows it", func() bool {
+		raw, _ := os.ReadFile(filepath.Join(h.cfg.DataDir, "runs", "lamp.json"))
+		return strings.Contains(string(raw), `"ready": true`)
+	})
+	h.finish(nil)
+	h.begin()
+	h.connect(topics.Message{Topic: space.DesiredServices(attic), Payload: document(1, h.gen, want)})
+	if now := h.ready("lamp"); now.Start != s.Start {
+		t.Errorf("state %+v, before %+v", now, s)
+	}
+}
+
 func TestAFullDiskIsNoEnd(t *testing.T) {
 	disk := onASmallDisk(t)
 	if disk == nil {

@@ -25,6 +25,8 @@ type following struct {
 	end      <-chan struct{}
 	again    <-chan time.Time // it could not be stopped: try again
 
+	store <-chan time.Time // the ledger does not know yet that it is ready: try again
+
 	status *string          // what it said of itself, and nobody was told yet
 	pause  <-chan time.Time // no new status is told before
 }
@@ -38,10 +40,18 @@ func (f *following) say(ctx context.Context, rep report) {
 func (f *following) isReady(ctx context.Context) {
 	f.ready = nil
 	f.p.entry.Ready = true
+	f.stores()
+	f.say(ctx, report{stage: ready})
+}
+
+// stores writes down that the service is ready, once there is room for that: the
+// next agent would ask it to say so again.
+func (f *following) stores() {
+	f.store = nil
 	if err := f.ledger.put(f.p.entry); err != nil {
 		f.cfg.Log.Error().Err(err).Str("service", string(f.p.name)).Msg("the ledger does not know that it is ready")
+		f.store = time.After(f.cfg.Timing.Missing)
 	}
-	f.say(ctx, report{stage: ready})
 }
 
 // beats takes in a change of how the service is; true: it is to be ended.

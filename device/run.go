@@ -281,6 +281,8 @@ func (w *worker) follow(ctx context.Context, r *run, running instance, p prepare
 			f.hears(ctx, word)
 		case <-f.pause:
 			f.says(ctx)
+		case <-f.store:
+			f.stores()
 		case <-f.end:
 			cancel()
 			f.stop(ctx)
