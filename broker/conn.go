@@ -49,6 +49,7 @@ type conn struct {
 	// What follows belongs to the connection's own goroutine.
 	ahead      []byte        // read already, for mochi to read
 	block      []byte        // what a busy client's ahead is part of
+	gathered   gathered      // of a large packet
 	readBy     time.Time     // deadline of the next read
 	silence    time.Duration // how long it may say nothing
 	arrivals   arrivals
@@ -106,13 +107,24 @@ func (c *conn) SetDeadline(t time.Time) error {
 // in bytes.
 const busyBlock = 16 << 10
 
-// Read passes on what is as it should be: malformed.go.
+// Read passes on what is as it should be, malformed.go, and a large packet only
+// as a whole: gather.go.
 func (c *conn) Read(b []byte) (int, error) {
-	if c.inspection.fault != nil {
+	switch {
+	case len(c.gathered.bytes) > 0:
+		return c.gather(b)
+	case c.inspection.fault != nil:
 		return c.inspect(nil, nil)
 	}
 	n, err := c.read(b)
-	return c.inspect(b[:n], err)
+	n, err = c.inspect(b[:n], err)
+	if err != nil || c.inspection.fault != nil {
+		return n, err
+	}
+	if n = c.gathered.setAside(b[:n], &c.inspection); n == 0 && len(c.gathered.bytes) > 0 {
+		return c.gather(b)
+	}
+	return n, nil
 }
 
 // read begins with what was read ahead. Before it waits for the client, the

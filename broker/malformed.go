@@ -23,7 +23,8 @@ type inspection struct {
 	begun   bool   // CONNECT, which greet looked at, has passed
 	aliases uint64 // one bit for each that has a topic
 	part    []byte // the beginning of a packet of which not enough has come
-	rest    int    // bytes to come of a packet that is as it should be
+	size    int    // of the last packet that is as it should be, in bytes
+	rest    int    // what of it is to come
 	reason  byte   // that of DISCONNECT, which mochi does not always read
 	fault   error  // what is wrong with the packet after those that passed
 }
@@ -53,9 +54,25 @@ func (i *inspection) pass(b []byte) (good int, fault error) {
 		case !enough:
 			return len(b), nil
 		}
-		i.part, i.rest = nil, size-before
+		i.part, i.size, i.rest = nil, size, size-before
 	}
 	return len(b), nil
+}
+
+// missing is how much of the packet that has begun is to come, as far as that is
+// known, and how much of it has come.
+func (i *inspection) missing() (missing, come int) {
+	if i.rest > 0 {
+		return i.rest, i.size - i.rest
+	}
+	if len(i.part) == 0 {
+		return 0, 0
+	}
+	length, n, _ := varint(i.part[1:])
+	if n == 0 {
+		return 0, len(i.part)
+	}
+	return 1 + n + length - len(i.part), len(i.part)
 }
 
 // look judges the packet that b begins with, once there is enough of it: the

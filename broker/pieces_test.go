@@ -473,6 +473,12 @@ func pieces() []piece {
 			test: "TestAClientHasOnlySoManySubscriptions",
 		},
 		{
+			name: "a packet that is announced and does not come is not held", file: "gather.go",
+			on:   "\tif missing <= largePacket {",
+			off:  "\tif missing >= 0 {",
+			test: "TestALargePacketThatDoesNotComeCostsNothing",
+		},
+		{
 			name: "a password is guessed slowly", file: "guesses.go",
 			on: `	if turn > longestTurn {
 		return 0, false
