@@ -405,12 +405,21 @@ func (a *Agent) adopt(work context.Context) {
 	if err != nil {
 		a.cfg.Log.Error().Err(err).Msg("the ledger of runs is not whole: what it hides is not watched")
 	}
+	left := make([]instance, len(entries))
+	var looking sync.WaitGroup // at all at once: a keeper may take its time
+	for i, e := range entries {
+		looking.Go(func() {
+			if running, ok := a.work.runnerOf(e).adopt(work, e); ok {
+				left[i] = running
+			}
+		})
+	}
+	looking.Wait()
 	now := time.Now()
-	for _, e := range entries {
+	for i, e := range entries {
 		u := a.unit(e.Service)
 		r := newRun()
-		running, ok := a.work.runnerOf(e).adopt(work, e)
-		if ok {
+		if running := left[i]; running != nil {
 			a.log(e.Service).Int("pid", e.PID).Str("start", e.Start).Msg("adopted")
 			u.adopt(e, r, now)
 			u.running = running

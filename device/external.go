@@ -62,13 +62,14 @@ func (x external) start(ctx context.Context, p prepared) (instance, error) {
 	return x.hold(ctx, p.entry.Outside), nil
 }
 
-// adoptPatience is how long the agent waits at its start for a keeper's word.
-const adoptPatience = 2 * time.Second
+// keeperPatience is how long the agent's start, and what it says of this machine,
+// wait for a keeper's word.
+const keeperPatience = 2 * time.Second
 
 // adopt takes up what runs. While the keeper does not answer it is not known
 // to have ended, and what is unknown is not over.
 func (x external) adopt(ctx context.Context, e entry) (instance, bool) {
-	brief, done := context.WithTimeout(ctx, adoptPatience)
+	brief, done := context.WithTimeout(ctx, keeperPatience)
 	defer done()
 	s, err := x.keeper.look(brief, e.Outside)
 	if e.Outside == "" || err == nil && !s.Alive() {

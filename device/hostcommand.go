@@ -30,6 +30,9 @@ func (a *Agent) hostCommand(work context.Context, req topics.Request) {
 	}
 }
 
+// psLines is how many processes are told of: an answer has a size.
+const psLines = 1000
+
 // processes tells what the services' processes take, a line each.
 func (a *Agent) processes(work context.Context, req topics.Request) {
 	running := map[topics.Service]instance{}
@@ -40,14 +43,22 @@ func (a *Agent) processes(work context.Context, req topics.Request) {
 	}
 	a.running.Go(func() {
 		var lines []string
+		count := 0
 		for _, name := range slices.Sorted(maps.Keys(running)) {
 			for _, id := range running[name].Processes() {
+				if count++; count > psLines {
+					continue
+				}
 				if p, err := host.Running(work, id.PID); err == nil {
 					lines = append(lines, fmt.Sprintf("%-20s %7d %8.1f MB %5.1f %% %9s  %s", name, p.PID, float64(p.Memory)/1e6, p.CPU, p.Age.Round(time.Second), p.Name))
 				}
 			}
 		}
-		a.reply(work, topics.Reply{ID: req.ID, Status: topics.Done, Result: many(len(running), "service", "s") + ", " + many(len(lines), "process", "es"), Lines: lines, Topic: req.Topic})
+		result := many(len(running), "service", "s") + ", " + many(count, "process", "es")
+		if count > psLines {
+			result += fmt.Sprintf(", of which %d are shown", psLines)
+		}
+		a.reply(work, topics.Reply{ID: req.ID, Status: topics.Done, Result: result, Lines: lines, Topic: req.Topic})
 	})
 }
 

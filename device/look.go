@@ -98,9 +98,11 @@ func takeInventory(ctx context.Context, cfg Config, keepers map[string]keeper) i
 		inv.runners = append(inv.runners, "make")
 	}
 	for _, kind := range []string{kindSystemd, kindDocker, kindPid} {
-		if keepers[kind].available(ctx) == nil {
+		brief, done := context.WithTimeout(ctx, keeperPatience)
+		if keepers[kind].available(brief) == nil {
 			inv.runners = append(inv.runners, kind)
 		}
+		done()
 	}
 	dirs, err := os.ReadDir(cfg.ServicesDir)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"dominion/device"
 	"dominion/topics"
@@ -82,7 +83,7 @@ const (
 const noCamera = "\x01\x00\x00\x00\x00\x00\x00\x0ano camera\n"
 
 // newEngine is a machine with that engine, and with its container observed.
-func newEngine(t *testing.T, e *engine) *home {
+func newEngine(t *testing.T, e http.Handler) *home {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "engine")
 	if err != nil {
@@ -101,9 +102,35 @@ func newEngine(t *testing.T, e *engine) *home {
 	h, _ := newSystemd(t)
 	t.Setenv("DOCKER_HOST", "unix://"+filepath.Join(dir, "docker.sock"))
 	h.manifest("frigate", device.Manifest{Container: "frigate"})
+	return h
+}
+
+// TestAnEngineThatHangsKeepsNobodyWaiting holds that the agent is there, though
+// the engine of all the containers that it has taken over answers nothing.
+func TestAnEngineThatHangsKeepsNobodyWaiting(t *testing.T) {
+	h := newEngine(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	runs := filepath.Join(h.cfg.DataDir, "runs")
+	if err := os.MkdirAll(runs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		entry := fmt.Sprintf(`{"service":"c%d","start":"s%[1]d","runner":"docker","outside":"c%[1]d","step":"start"}`, i)
+		if err := os.WriteFile(filepath.Join(runs, fmt.Sprintf("c%d.json", i)), []byte(entry), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
 	h.begin()
 	h.connect()
-	return h
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("online after %v", took)
+	}
+	h.finish(nil)
+	for i := range 8 {
+		if err := os.Remove(filepath.Join(runs, fmt.Sprintf("c%d.json", i))); err != nil {
+			t.Error("what is unknown is over:", err)
+		}
+	}
 }
 
 // TestWhatAContainerSaysIsCutAndCleaned holds that a container can print what
@@ -111,6 +138,8 @@ func newEngine(t *testing.T, e *engine) *home {
 func TestWhatAContainerSaysIsCutAndCleaned(t *testing.T) {
 	e := &engine{state: crashed, changed: make(chan struct{}), prints: "\x1b[31mno camera " + strings.Repeat("x", 2<<20) + "\n"}
 	h := newEngine(t, e)
+	h.begin()
+	h.connect()
 	s := h.until("its failure is seen", "frigate", func(s topics.ServiceState) bool { return s.Phase == topics.PhaseStopped })
 	if text := s.Why.Text; !strings.HasPrefix(text, "ended with code 3: no camera xxx") || len(text) > 300 {
 		t.Errorf("why of %d bytes: %.60q", len(text), text)
@@ -130,6 +159,8 @@ func TestWhatAContainerSaysIsCutAndCleaned(t *testing.T) {
 func TestAContainerIsObservedAndThenTheHousesOwn(t *testing.T) {
 	e := &engine{state: up, changed: make(chan struct{}), prints: noCamera}
 	h := newEngine(t, e)
+	h.begin()
+	h.connect()
 	s := h.until("it is observed", "frigate", func(s topics.ServiceState) bool { return s.Ready })
 	if !s.Observed || s.Runner != "docker" || s.PID != 77 || s.Port != 5000 {
 		t.Errorf("state %+v", s)

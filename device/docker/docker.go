@@ -90,6 +90,8 @@ func (e *Engine) agreed(ctx context.Context) (string, error) {
 	if v := e.version.Load(); v != nil {
 		return *v, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	var said struct{ APIVersion, MinAPIVersion string }
 	if err := e.json(ctx, http.MethodGet, "/version", &said); err != nil {
 		return "", err

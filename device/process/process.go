@@ -301,7 +301,7 @@ func (r *Run) signal(sig syscall.Signal) {
 	}
 	group := false
 	for _, p := range r.members() {
-		if p.group == r.PID {
+		if r.PID != 0 && p.group == r.PID { // to signal group 0 is to signal one's own
 			group = true
 			continue
 		}
