@@ -149,10 +149,13 @@ func (a *Agent) offer(work context.Context, payload []byte) {
 	}
 }
 
-// retry offers again what could not be stored.
+// retry has stored what could not be.
 func (a *Agent) retry(work context.Context, now time.Time) {
 	if a.lead.offered != nil && a.memory.House != "" && now.Sub(a.link.beat) >= a.cfg.Timing.Heartbeat {
 		a.offer(work, a.lead.offered)
+	}
+	if a.past.unkept {
+		a.keepPast()
 	}
 }
 

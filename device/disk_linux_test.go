@@ -131,6 +131,37 @@ func TestReadinessIsStoredOnceThereIsRoom(t *testing.T) {
 	}
 }
 
+// TestAOneshotThatEndsOnAFullDiskIsDone holds that it does not run again.
+func TestAOneshotThatEndsOnAFullDiskIsDone(t *testing.T) {
+	disk := onASmallDisk(t)
+	if disk == nil {
+		return
+	}
+	h := newHome(t, map[string]string{"once": "start:\n\t@echo $$START_ID >> starts; while [ ! -e end ]; do sleep 0.02; done\n"})
+	h.cfg.DataDir = filepath.Join(disk.path, "data")
+	h.begin()
+	h.connect()
+	want := one("once", topics.Wanted{Run: true, Rev: "1", Type: topics.Oneshot})
+	h.want(want)
+	h.eventually("it runs", func() bool { return len(h.starts("once")) == 1 })
+	empty := disk.fill()
+	t.Cleanup(func() { empty() })
+	h.write("once/end", "")
+	h.phase("once", topics.PhaseDone)
+	empty()
+	h.eventually("it is stored", func() bool {
+		raw, _ := os.ReadFile(filepath.Join(h.cfg.DataDir, "ended.json"))
+		return strings.Contains(string(raw), `"once"`)
+	})
+	h.finish(nil)
+	h.begin()
+	h.connect(topics.Message{Topic: space.DesiredServices(attic), Payload: document(1, h.gen, want)})
+	h.phase("once", topics.PhaseDone)
+	if n := len(h.starts("once")); n != 1 {
+		t.Errorf("it ran %d times", n)
+	}
+}
+
 func TestAFullDiskIsNoEnd(t *testing.T) {
 	disk := onASmallDisk(t)
 	if disk == nil {

@@ -14,6 +14,8 @@ import (
 type past struct {
 	Over map[topics.Service]over         `json:"over,omitempty"`
 	Ran  map[topics.Service]topics.Stamp `json:"ran,omitempty"`
+
+	unkept bool // it is not on the disk as it is here
 }
 
 // over is how a service ended. It counts while the machine runs; that of a
@@ -54,9 +56,11 @@ func (a *Agent) keepPast() {
 			delete(a.past.Ran, name)
 		}
 	}
-	if err := writeFile(a.pastPath(), mustJSON(a.past), false); err != nil {
-		a.cfg.Log.Error().Err(err).Msg("what has ended cannot be stored: the next agent will run it again")
+	err := writeFile(a.pastPath(), mustJSON(a.past), false)
+	if err != nil && !a.past.unkept {
+		a.cfg.Log.Error().Err(err).Msg("what has ended cannot be stored: until there is room, the next agent would run it again")
 	}
+	a.past.unkept = err != nil
 }
 
 // over is how a service ended that is not started again by itself, or nil.
