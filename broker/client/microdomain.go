@@ -38,7 +38,8 @@ type Microdomain struct {
 	Host    string // where the service is reached; empty: nowhere, it speaks over the bus alone
 	Port    int
 	// Methods answer the commands <node>/command/<method>/host, beside ping.
-	// The result is for people; an error is answered as failed.
+	// The result is for people; an error is answered as failed. ctx ends when
+	// the service is to end, and the goodbye waits for those that run.
 	Methods map[string]func(ctx context.Context, r topics.Request) (result string, err error)
 
 	// Broker is as in Options. Empty: DOMINION_URL, else mqtt://127.0.0.1:1883.
@@ -192,6 +193,8 @@ type micro struct {
 	up    bool
 	said  topics.PresenceState
 	seq   uint64
+
+	answering sync.WaitGroup // the methods that run
 }
 
 // beatEvery is the pause between two heartbeats. A microdomain needs none, but
@@ -213,7 +216,7 @@ func (m *micro) live(ctx context.Context) error {
 			case in.Link == topics.LinkDown:
 				m.up = false
 			case in.Request != nil:
-				m.answer(stay, *in.Request)
+				m.answer(ctx, stay, *in.Request)
 			}
 		case <-beat.C:
 			if m.up {
@@ -227,6 +230,7 @@ func (m *micro) live(ctx context.Context) error {
 				}
 			}
 		case <-ctx.Done():
+			m.answering.Wait()
 			if m.up && !m.Proxy {
 				m.sayService(stay, topics.PhaseStopped)
 				m.sayPresence(stay, topics.Presence{State: topics.Stopped, Services: topics.ServicesStopped})
@@ -293,24 +297,24 @@ func (m *micro) say(ctx context.Context, topic string, payload any) {
 }
 
 // answer runs a command in a goroutine of its own: a slow one keeps nobody
-// waiting.
-func (m *micro) answer(ctx context.Context, r topics.Request) {
+// waiting. Its method has ctx, and what it says is said after that has ended too.
+func (m *micro) answer(ctx, stay context.Context, r topics.Request) {
 	method, known := m.Methods[r.Method]
 	switch {
 	case known && r.Subject == "host":
-		go func() {
-			m.reply(ctx, r, topics.Reply{Status: topics.Accepted})
+		m.answering.Go(func() {
+			m.reply(stay, r, topics.Reply{Status: topics.Accepted})
 			result, err := method(ctx, r)
 			if err != nil {
-				m.reply(ctx, r, topics.Reply{Status: topics.Failed, Why: &topics.Why{Code: topics.FaultUnknown, Text: err.Error()}})
+				m.reply(stay, r, topics.Reply{Status: topics.Failed, Why: &topics.Why{Code: topics.FaultUnknown, Text: err.Error()}})
 				return
 			}
-			m.reply(ctx, r, topics.Reply{Status: topics.Done, Result: result})
-		}()
+			m.reply(stay, r, topics.Reply{Status: topics.Done, Result: result})
+		})
 	case r.Method == "ping" && r.Subject == "host":
-		m.reply(ctx, r, topics.Reply{Status: topics.Done, Result: "pong"})
+		m.reply(stay, r, topics.Reply{Status: topics.Done, Result: "pong"})
 	default:
-		m.reply(ctx, r, topics.Reply{Status: topics.Refused, Why: &topics.Why{
+		m.reply(stay, r, topics.Reply{Status: topics.Refused, Why: &topics.Why{
 			Code: topics.FaultUnknown,
 			Text: fmt.Sprintf("unknown command %s/%s (this node has, with the subject host: %s)", r.Method, r.Subject, strings.Join(m.methods(), ", ")),
 		}})

@@ -60,25 +60,32 @@ func TestMicrodomain(t *testing.T) {
 			Node: "lamp-2", Service: "lamp", Base: space.Base, Version: "1.0.0", Host: "192.168.1.9", Port: 80, Run: waits,
 			Methods: map[string]func(context.Context, topics.Request) (string, error){
 				"blink": func(_ context.Context, r topics.Request) (string, error) { return "blinked " + r.Arg("color"), nil },
-				"burn":  func(context.Context, topics.Request) (string, error) { return "", errors.New("too hot") },
+				"glow": func(ctx context.Context, _ topics.Request) (string, error) {
+					<-ctx.Done()
+					return "glowed to the end", nil
+				},
+				"burn": func(context.Context, topics.Request) (string, error) { return "", errors.New("too hot") },
 			},
 		}
 		m.Ready(false, "warms up")
 		stop := serve(t, b, &m)
 		says(space.Presence("lamp-2"), `"state":"online"`)
-		says(space.Info("lamp-2"), `"kind":"micro"`, `"services":{"lamp":"1.0.0"}`, `"methods":["blink","burn","ping"]`)
+		says(space.Info("lamp-2"), `"kind":"micro"`, `"services":{"lamp":"1.0.0"}`, `"methods":["blink","burn","glow","ping"]`)
 		says(space.ServiceState("lamp-2", "lamp"), `"phase":"running"`, `"ready":false`, `"host":"192.168.1.9"`, "warms up")
 		m.Ready(true, "")
 		says(space.ServiceState("lamp-2", "lamp"), `"ready":true`)
 		says(space.Heartbeat("lamp-2"), `"seq":`)
 
-		for method, want := range map[string]string{"blink": `"result":"blinked red"`, "burn": "too hot", "ping": "pong", "dance": "blink, burn, ping"} {
+		for method, want := range map[string]string{"blink": `"result":"blinked red"`, "burn": "too hot", "ping": "pong", "dance": "blink, burn, glow, ping"} {
 			w.publish(space.Command("lamp-2", method, "host"), `{"id":"`+method+`","color":"red"}`, false)
 			says(space.Reply("lamp-2", method), want)
 		}
+		w.publish(space.Command("lamp-2", "glow", "host"), `{"id":"glow"}`, false)
+		says(space.Reply("lamp-2", "glow"), `"status":"accepted"`)
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
+		says(space.Reply("lamp-2", "glow"), "glowed to the end")
 		says(space.ServiceState("lamp-2", "lamp"), `"phase":"stopped"`)
 		says(space.Presence("lamp-2"), `"state":"stopped"`)
 	})
