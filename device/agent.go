@@ -403,8 +403,9 @@ func (a *Agent) carryOut(work context.Context, action Action, now time.Time) {
 func (a *Agent) adopt(work context.Context) {
 	entries, err := a.work.ledger.all()
 	if err != nil {
-		a.cfg.Log.Error().Err(err).Msg("the ledger of runs is not whole: what it hides is not watched")
+		a.cfg.Log.Error().Err(err).Msg("the ledger of runs is not whole: what it hides is ended, and started anew")
 	}
+	entries = append(entries, a.strays(entries)...)
 	left := make([]instance, len(entries))
 	var looking sync.WaitGroup // at all at once: a keeper may take its time
 	for i, e := range entries {

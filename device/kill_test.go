@@ -338,3 +338,32 @@ func TestAgentKilledWhileItWroteItsShell(t *testing.T) {
 	h.want(one("lamp", run("1")))
 	h.ready("lamp")
 }
+
+// TestALostLedgerBringsNoSecondCopy holds that what runs is found though the
+// files that tell of it are damaged or gone.
+func TestALostLedgerBringsNoSecondCopy(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(path string) error{
+		"gone":    os.Remove,
+		"damaged": func(path string) error { return os.WriteFile(path, []byte("\x00\x00"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHome(t, map[string]string{"lamp": "start:\n" +
+				"\t@trap 'rmdir only; exit' TERM; mkdir only || echo twice >> twice; echo $$START_ID >> starts; while :; do sleep 0.02; done\n"})
+			h.cfg.Timing.Stop = time.Minute // it cannot tidy up after KILL
+			c := newChild(h)
+			c.say(document(1, 1, one("lamp", run("1"))))
+			h.eventually("it is ready", func() bool { return c.of("lamp").Ready })
+			c.kill()
+			if err := lose(filepath.Join(h.cfg.DataDir, "runs", "lamp.json")); err != nil {
+				t.Fatal(err)
+			}
+			h.begin()
+			h.connect(topics.Message{Topic: space.DesiredServices(attic), Payload: document(1, 1, one("lamp", run("1")))})
+			if s := h.ready("lamp"); s.Start == c.of("lamp").Start || h.file("lamp/twice") != "" || len(h.starts("lamp")) != 2 {
+				t.Errorf("state %+v, starts %v, twice %q", s, h.starts("lamp"), h.file("lamp/twice"))
+			}
+		})
+	}
+}

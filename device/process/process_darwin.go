@@ -47,8 +47,17 @@ func list() ([]proc, error) {
 // carries tells whether a process was started with that in its environment.
 // Another user's environment cannot be read, and is not ours.
 func carries(pid int, assignment string) bool {
+	return bytes.Contains(environ(pid), []byte("\x00"+assignment+"\x00"))
+}
+
+// environ is what a process was started with, its arguments before that, a
+// zero byte behind each; nil if it cannot be read.
+func environ(pid int) []byte {
 	args, err := unix.SysctlRaw("kern.procargs2", pid)
-	return err == nil && bytes.Contains(args, []byte("\x00"+assignment+"\x00"))
+	if err != nil {
+		return nil
+	}
+	return args
 }
 
 func bootID() (string, error) { return unix.Sysctl("kern.bootsessionuuid") }

@@ -66,11 +66,17 @@ func list() ([]proc, error) {
 // carries tells whether a process was started with that in its environment.
 // Another user's environment cannot be read, and is not ours.
 func carries(pid int, assignment string) bool {
+	return bytes.Contains(append([]byte{0}, environ(pid)...), []byte("\x00"+assignment+"\x00"))
+}
+
+// environ is what a process was started with, a zero byte behind each
+// assignment; nil if it cannot be read.
+func environ(pid int) []byte {
 	env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
-		return false
+		return nil
 	}
-	return bytes.Contains(append([]byte{0}, env...), []byte("\x00"+assignment+"\x00"))
+	return env
 }
 
 func bootID() (string, error) {

@@ -1,5 +1,35 @@
 package process
 
+import (
+	"slices"
+	"strings"
+)
+
+// Starts are the START_IDs of all live processes, by what they have in another
+// variable of their environment.
+func Starts(variable string) map[string][]string {
+	all, err := list()
+	if err != nil {
+		return nil
+	}
+	found := map[string][]string{}
+	for _, p := range all {
+		var start, value string
+		for assignment := range strings.SplitSeq(string(environ(p.pid)), "\x00") {
+			switch name, is, _ := strings.Cut(assignment, "="); name {
+			case StartVariable:
+				start = is
+			case variable:
+				value = is
+			}
+		}
+		if start != "" && value != "" && !p.zombie && !slices.Contains(found[value], start) {
+			found[value] = append(found[value], start)
+		}
+	}
+	return found
+}
+
 // Belongs tells whether a process is one of a run's; ErrGone when there is no
 // such process any more.
 func Belongs(pid int, id Identity, start string) (bool, error) {
