@@ -313,13 +313,16 @@ func (a *Agent) sayFaults(work context.Context, now time.Time) {
 	}
 }
 
-// goodbye is the last word of a planned end.
+// goodbye is the last word of a planned end, with the answers that are owed.
 func (a *Agent) goodbye(work context.Context) {
 	if !a.link.born {
 		return
 	}
 	ctx, cancel := context.WithTimeout(work, 2*time.Second)
 	defer cancel()
+	for _, u := range a.units {
+		a.answer(ctx, u, topics.Failed, &topics.Why{Code: topics.DomainStopped, Text: "the agent ended before it was ready", Next: "dominion why " + string(u.name)})
+	}
 	a.sayStates(ctx)
 	services := topics.ServicesKept
 	if a.ending {

@@ -2,6 +2,8 @@ package device
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -18,6 +20,8 @@ type inventory struct {
 	services  map[topics.Service]string        // found on disk, with their versions
 	charges   map[topics.Service]charge        // those of them that a keeper keeps
 	own       map[topics.Service]topics.Wanted // what their service.toml says of their terms
+	blind     bool                             // the services' directory could not be read
+	unread    map[topics.Service]bool          // nor could the service.toml of these
 	runners   []string
 	addresses []string
 	host      string // where services are reached
@@ -83,10 +87,30 @@ func (a *Agent) nextSight() time.Time {
 	return a.view.looked.Add(every)
 }
 
+// keep takes over from the look before what this one could not see: what is
+// unknown is not gone.
+func (i *inventory) keep(before *inventory) {
+	if i.blind {
+		i.services, i.charges, i.own = before.services, before.charges, before.own
+		return
+	}
+	for name := range i.unread {
+		if version, ok := before.services[name]; ok {
+			i.services[name] = version
+		}
+		if c, ok := before.charges[name]; ok {
+			i.charges[name] = c
+		}
+		if own, ok := before.own[name]; ok {
+			i.own[name] = own
+		}
+	}
+}
+
 // takeInventory looks which services are on disk, which runners there are,
 // and where this machine is reached.
 func takeInventory(ctx context.Context, cfg Config, keepers map[string]keeper) inventory {
-	inv := inventory{services: map[topics.Service]string{}, charges: map[topics.Service]charge{}, own: map[topics.Service]topics.Wanted{}, runners: []string{"exec"}, host: cfg.Address, addresses: host.Addresses()}
+	inv := inventory{services: map[topics.Service]string{}, charges: map[topics.Service]charge{}, own: map[topics.Service]topics.Wanted{}, unread: map[topics.Service]bool{}, runners: []string{"exec"}, host: cfg.Address, addresses: host.Addresses()}
 	if inv.host == "" {
 		broker := ""
 		if cfg.Broker != nil {
@@ -106,6 +130,7 @@ func takeInventory(ctx context.Context, cfg Config, keepers map[string]keeper) i
 	}
 	dirs, err := os.ReadDir(cfg.ServicesDir)
 	if err != nil {
+		inv.blind = !errors.Is(err, fs.ErrNotExist)
 		return inv // said once by New; a service that needs it says so itself
 	}
 	for _, d := range dirs {
@@ -119,10 +144,12 @@ func takeInventory(ctx context.Context, cfg Config, keepers map[string]keeper) i
 			continue
 		}
 		inv.services[name] = manifest.Version
-		if err == nil {
-			inv.own[name] = manifest.own()
+		if err != nil {
+			inv.unread[name] = true
+			continue
 		}
-		if c, ok := manifest.charge(); ok && err == nil {
+		inv.own[name] = manifest.own()
+		if c, ok := manifest.charge(); ok {
 			inv.charges[name] = c
 		}
 	}
@@ -147,6 +174,9 @@ func (a *Agent) see(work context.Context, s sight) {
 	}
 	if s.inventory != nil {
 		before := v.inventory
+		if before != nil {
+			s.inventory.keep(before)
+		}
 		for name, u := range a.units {
 			if u.missing && s.inventory.has(name) {
 				u.missing = false

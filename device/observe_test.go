@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,6 +119,45 @@ func TestAnObservedServiceThatIsGivenUpIsForgotten(t *testing.T) {
 	h.eventually("its state is cleared", func() bool { return len(h.last(space.ServiceState(attic, "zigbee")).Payload) == 0 })
 	if calls := fake.Calls(); len(calls) > 0 {
 		t.Errorf("the unit was told to %v", calls)
+	}
+}
+
+// TestAnUnreadableManifestChangesNothing holds that the house does not let go of
+// what runs while somebody edits what is said of it.
+func TestAnUnreadableManifestChangesNothing(t *testing.T) {
+	h, fake := newSystemd(t)
+	fake.Set(bridge, systemdtest.Active(4242))
+	fake.Set("hue.service", systemdtest.Active(4243))
+	var looks atomic.Int64
+	read := h.cfg.Manifest
+	h.cfg.Manifest = func(path string) (device.Manifest, error) {
+		m, err := read(path)
+		if err != nil {
+			looks.Add(1)
+		}
+		return m, err
+	}
+	h.manifest("zigbee", device.Manifest{Unit: bridge, Own: true, Version: "1.2.0"})
+	h.manifest("hue", device.Manifest{Unit: "hue.service"})
+	h.begin()
+	h.connect()
+	h.want(one("zigbee", topics.Wanted{Run: true, Rev: "1"}))
+	before := h.until("it is taken up", "zigbee", func(s topics.ServiceState) bool { return s.Ready && s.Why == nil })
+	seen := h.until("it is observed", "hue", func(s topics.ServiceState) bool { return s.Ready && s.Observed })
+	said := len(h.wire.all())
+	h.write("zigbee/service.toml", "half of")
+	h.write("hue/service.toml", "half of")
+	h.eventually("it was looked at", func() bool { return looks.Load() >= 6 })
+	for _, m := range h.wire.all()[said:] {
+		if at, err := space.Parse(m.Topic); err == nil && (at.Kind == "service" || at.Kind == "info") {
+			t.Errorf("said %s: %s", m.Topic, m.Payload)
+		}
+	}
+	if now := h.state("zigbee"); now.Start != before.Start {
+		t.Errorf("state %+v, was %+v", now, before)
+	}
+	if now := h.state("hue"); now.PID != seen.PID {
+		t.Errorf("state %+v, was %+v", now, seen)
 	}
 }
 

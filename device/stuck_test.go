@@ -50,3 +50,20 @@ func TestAPromiseDuringABuildCostsNothing(t *testing.T) {
 		t.Errorf("%d turns in a second", n)
 	}
 }
+
+// TestWhatWasPromisedIsAnsweredBeforeTheEnd holds that a command which waits for
+// a service is answered when its agent ends.
+func TestWhatWasPromisedIsAnsweredBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	h := newHome(t, map[string]string{"lamp": stays})
+	h.begin()
+	h.connect()
+	h.want(one("lamp", topics.Wanted{Run: true, Rev: "1", Ready: &topics.Readiness{By: topics.ReadyTopic}}))
+	h.phase("lamp", topics.PhaseStarting)
+	h.request("r1", "restart", "lamp")
+	h.replies("r1", topics.Accepted)
+	h.finish(nil)
+	if r := h.replies("r1", topics.Accepted, topics.Failed)[1]; r.Why == nil || r.Why.Code != topics.DomainStopped {
+		t.Errorf("reply %+v", r)
+	}
+}
