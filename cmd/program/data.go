@@ -101,10 +101,10 @@ func hold(path string) (*os.File, error) {
 		n, _ := lock.ReadAt(owner, 0)
 		return nil, fmt.Errorf("data directory %s is %w by process %s (stop that one, or name another directory with --data)", path, ErrInUse, strings.TrimSpace(string(owner[:n])))
 	}
-	if err = lock.Truncate(0); err == nil {
-		_, err = fmt.Fprintf(lock, "%d\n", os.Getpid())
-	}
-	if err != nil {
+	// As long as any, in the place of the one before: a disk that is full has room
+	// for that, and if not, it keeps no machine from booting.
+	_, err = lock.WriteAt(fmt.Appendf(nil, "%-15d\n", os.Getpid()), 0)
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
 		lock.Close()
 		return nil, unusable(path, err)
 	}
