@@ -116,6 +116,7 @@ type verdict struct {
 // Bounds for a client that makes up topics.
 const (
 	mostVerdicts = 512
+	longestKnown = 1 << 10 // bytes of a topic that is remembered
 	mostSaid     = 20
 )
 
@@ -196,6 +197,9 @@ func (s *Server) verdict(c *conn, topic string, emptying bool) *verdict {
 		return v
 	}
 	v := &verdict{refusal: s.judge(c, topic, emptying), unkept: !s.opt.Rules.Retainable(topic)}
+	if len(topic) > longestKnown {
+		return v
+	}
 	if *known == nil || len(*known) >= mostVerdicts {
 		*known = map[string]*verdict{}
 	}
@@ -205,7 +209,7 @@ func (s *Server) verdict(c *conn, topic string, emptying bool) *verdict {
 
 func (s *Server) judge(c *conn, topic string, emptying bool) (refusal string) {
 	switch {
-	case strings.HasPrefix(topic, "$"):
+	case isOwn(topic):
 		return "topics that begin with $ are the broker's own"
 	case levels(topic) > s.opt.MaxLevels:
 		return "too many levels"

@@ -15,7 +15,7 @@ type aliases struct {
 
 // takeOver takes the numbers away from mochi. It is called at CONNECT.
 func (a *aliases) takeOver(cl *mqtt.Client) {
-	a.most = cl.Properties.Props.TopicAliasMaximum
+	a.most = min(cl.Properties.Props.TopicAliasMaximum, topicAliasMaximum) // each keeps a topic here too
 	cl.Properties.Props.TopicAliasMaximum = 0
 }
 

@@ -39,7 +39,7 @@ func (a *answers) acknowledge(pk *packets.Packet) {
 
 // refusalOf is why a message on a topic is refused.
 func (s *Server) refusalOf(topic string) packets.Code {
-	if topic[0] == '$' || levels(topic) > s.opt.MaxLevels {
+	if isOwn(topic) || levels(topic) > s.opt.MaxLevels {
 		return packets.ErrTopicNameInvalid
 	}
 	return packets.ErrNotAuthorized

@@ -8,8 +8,8 @@ import (
 	mqtt "github.com/mochi-mqtt/server/v2"
 )
 
-// topicAliasMaximum bounds what a client may have us remember: each alias keeps a
-// topic of up to 64 KiB.
+// topicAliasMaximum bounds what a client may have us remember, in either
+// direction: each alias keeps a topic of up to 64 KiB.
 const topicAliasMaximum = 32
 
 // bounds are mochi's settings that its defaults leave open or get wrong.

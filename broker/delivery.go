@@ -104,10 +104,11 @@ func forward(pk packets.Packet) packets.Packet {
 	}
 }
 
-// deliver sends a message to one subscriber.
+// deliver sends a message to one subscriber. That it may have it was settled when
+// its filter was granted: Rules grant a filter only with all it matches.
 func (s *Server) deliver(cl *mqtt.Client, sub packets.Subscription, pk packets.Packet) {
 	c := connOf(cl)
-	if c == nil || !s.allowed(cl, pk.TopicName, false) {
+	if c == nil {
 		return
 	}
 	if sub.NoLocal && pk.Origin == cl.ID {

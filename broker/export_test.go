@@ -154,3 +154,13 @@ func (b *BareStore) Figures() StoreFigures { return b.st.figures() }
 
 // Close writes what waits.
 func (b *BareStore) Close() error { return b.st.close() }
+
+// Parents is how many subscriptions are remembered whose filters end in +/#.
+func (s *Server) Parents() (n int) {
+	s.parents.mu.Lock()
+	defer s.parents.mu.Unlock()
+	for _, ids := range s.parents.of {
+		n += len(ids)
+	}
+	return n
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -123,4 +124,44 @@ func TestWhatWaitsForAClientIsBounded(t *testing.T) {
 // delayedWill is one that waits for an hour, or the end of its session.
 func delayedWill(topic, payload string) func(*packets.Packet) {
 	return with(withWill(topic, payload, false), func(pk *packets.Packet) { pk.Connect.WillProperties.WillDelayInterval = 3600 })
+}
+
+// A filter is not kept with the packet that it came in.
+func TestASubscribeIsNotKeptWithItsFilters(t *testing.T) {
+	s := start(t, nil)
+	p := tryWithRoom(t, s.Pipe(topics.Identity{Role: topics.RoleOperator}), "long-winded", nil, 8)
+	noFilter := "#" + strings.Repeat("x", 60_000)
+	const n = 40
+	before := inUse()
+	for i := range n {
+		codes := p.subscribe(0, fmt.Sprint("kept/", i), noFilter, noFilter, noFilter, noFilter, noFilter, noFilter, noFilter, noFilter)
+		if codes[0] != 0 || codes[1] != 0x80 {
+			t.Fatalf("SUBACK %x, want the first granted and the others refused", codes)
+		}
+	}
+	if grown := inUse() - before; grown > 5<<20 {
+		t.Errorf("%d MiB are kept of %d short filters", grown>>20, n)
+	}
+}
+
+// What is remembered of filters that end in +/# ends with the subscription,
+// however that ends.
+func TestFiltersThatHaveEndedAreForgotten(t *testing.T) {
+	s := start(t, nil)
+	join := func(id string, change func(*packets.Packet)) *peer {
+		return join(t, s.Pipe(topics.Identity{Role: topics.RoleOperator}), id, change)
+	}
+	changing, leaving := join("changing", nil), join("leaving", nil)
+	staying := join("staying", keep)
+	for i := range 100 {
+		filter := fmt.Sprintf("a/%d/+/#", i)
+		changing.subscribe(0, filter)
+		changing.unsubscribe(filter)
+		leaving.subscribe(0, filter)
+		staying.subscribe(0, filter)
+	}
+	leaving.disconnect()
+	staying.disconnect()
+	join("staying", keep).unsubscribe("a/7/+/#")
+	eventually(t, "only one session's are remembered", func() bool { return s.Parents() == 99 })
 }

@@ -38,7 +38,8 @@ func (h *hooks) OnConnect(cl *mqtt.Client, pk packets.Packet) error { return h.s
 // OnConnectAuthenticate has nothing left to ask after OnConnect.
 func (h *hooks) OnConnectAuthenticate(*mqtt.Client, packets.Packet) bool { return true }
 
-// OnSessionEstablished comes after CONNACK: the next client with this id may try.
+// OnSessionEstablished comes after CONNACK: the next client with this id may try,
+// takeover.go, and what was in flight is sent again: resume.go.
 func (h *hooks) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	if c := connOf(cl); c != nil {
 		h.s.count.connected(atomic.LoadInt64(&h.s.mqtt.Info.ClientsConnected))
@@ -55,12 +56,13 @@ func (h *hooks) OnDisconnect(cl *mqtt.Client, _ error, _ bool) {
 	}
 }
 
-// OnPacketRead sees each packet before it is handled.
+// OnPacketRead sees each packet before it is handled: access.go, arrivals.go.
 func (h *hooks) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	return h.s.received(cl, pk), nil
 }
 
-// OnPacketProcessed follows; after a SUBSCRIBE, SUBACK was written: replay.go.
+// OnPacketProcessed follows. After a SUBSCRIBE, SUBACK was written, replay.go;
+// after an acknowledgement something else may be sent: flow.go, delivery.go.
 func (h *hooks) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, err error) {
 	if err == nil {
 		h.s.processed(cl, pk)
@@ -77,19 +79,23 @@ func (h *hooks) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	return h.s.subscribing(cl, pk)
 }
 
-// OnSubscribed comes before SUBACK is written.
+// OnSubscribed comes before SUBACK is written: audience.go, subscribe.go.
 func (h *hooks) OnSubscribed(cl *mqtt.Client, _ packets.Packet, codes []byte) {
 	h.s.changedAudiences()
 	h.s.subscribed(cl, codes)
 }
 
-// OnUnsubscribe comes after mochi judged the packet's id.
+// OnUnsubscribe comes after mochi judged the packet's id: subscribe.go.
 func (h *hooks) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	return h.s.unsubscribing(cl, pk)
 }
 
-// OnUnsubscribed comes before UNSUBACK is written, and when a session ends.
-func (h *hooks) OnUnsubscribed(*mqtt.Client, packets.Packet) { h.s.changedAudiences() }
+// OnUnsubscribed comes before UNSUBACK is written, and when a session ends:
+// overlap.go, audience.go.
+func (h *hooks) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
+	h.s.parents.remove(pk.Filters, cl.ID)
+	h.s.changedAudiences()
+}
 
 // OnWill is asked for the will of a client that is lost: wills.go.
 func (h *hooks) OnWill(cl *mqtt.Client, _ mqtt.Will) (mqtt.Will, error) {
@@ -98,12 +104,14 @@ func (h *hooks) OnWill(cl *mqtt.Client, _ mqtt.Will) (mqtt.Will, error) {
 
 // Any goroutine: publishers', writers', mochi's own.
 
-// OnACLCheck is asked about a filter of a SUBSCRIBE, and at each delivery.
+// OnACLCheck is asked about the topic of a PUBLISH and each filter of a
+// SUBSCRIBE: subscribe.go.
 func (h *hooks) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	return h.s.allowed(cl, topic, write)
 }
 
-// OnPacketEncode sees each packet before it is written, and may wait: replay.go.
+// OnPacketEncode sees each packet before it is written, and mends mochi's own:
+// answers.go, arrivals.go. A replay waits here: resume.go, flow.go.
 func (h *hooks) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	return h.s.encoding(cl, pk)
 }
@@ -116,5 +124,5 @@ func (h *hooks) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int)
 // is taken over: resume.go.
 func (h *hooks) OnQosDropped(cl *mqtt.Client, pk packets.Packet) { h.s.orphaned(cl, pk) }
 
-// OnRetainedExpired tells that a message of MQTT 5 outlived its expiry.
+// OnRetainedExpired tells that a message of MQTT 5 outlived its expiry: replay.go.
 func (h *hooks) OnRetainedExpired(topic string) { h.s.retained(nil, topic) }

@@ -15,10 +15,9 @@ type parents struct {
 	of map[string]map[string]struct{}
 }
 
-// add remembers who subscribed to a filter. Nobody says when that has ended: it
-// is seen when one looks.
+// add remembers who subscribed to a filter.
 func (p *parents) add(filter, id string) {
-	if !strings.HasSuffix(filter, "+/#") {
+	if !isParent(filter) {
 		return
 	}
 	p.mu.Lock()
@@ -32,6 +31,25 @@ func (p *parents) add(filter, id string) {
 	p.of[filter][id] = struct{}{}
 }
 
+// remove follows when subscriptions have ended.
+func (p *parents) remove(ended packets.Subscriptions, id string) {
+	for _, sub := range ended {
+		if isParent(sub.Filter) {
+			p.forget(sub.Filter, id)
+		}
+	}
+}
+
+func (p *parents) forget(filter, id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if delete(p.of[filter], id); len(p.of[filter]) == 0 {
+		delete(p.of, filter)
+	}
+}
+
+func isParent(filter string) bool { return strings.HasSuffix(filter, "+/#") }
+
 // find adds the subscribers of a topic that mochi has not found.
 func (p *parents) find(s *Server, topic string, subs *mqtt.Subscribers) {
 	p.mu.Lock()
@@ -44,8 +62,7 @@ func (p *parents) find(s *Server, topic string, subs *mqtt.Subscribers) {
 		for id := range ids {
 			sub, is := s.subscription(id, filter)
 			switch {
-			case !is:
-				delete(ids, id)
+			case !is: // it is about to be removed
 			case unshared(filter) == filter:
 				subs.Subscriptions[id] = merge(subs.Subscriptions, id, sub)
 			default:
@@ -54,9 +71,6 @@ func (p *parents) find(s *Server, topic string, subs *mqtt.Subscribers) {
 				}
 				subs.Shared[filter][id] = sub
 			}
-		}
-		if len(ids) == 0 {
-			delete(p.of, filter)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -20,9 +21,9 @@ func (s *Server) subscribing(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 	c.subscribe, pk.PacketID = pk.PacketID, 0
 	refused := map[string]bool{}
 	has := cl.State.Subscriptions.Len()
-	c.wishes = c.wishes[:0]
 	for i := range pk.Filters {
 		sub := &pk.Filters[i]
+		sub.Filter = strings.Clone(sub.Filter) // mochi's is a piece of the packet, which would be kept with it
 		_, existed := cl.State.Subscriptions.Get(sub.Filter)
 		why, reason := s.judgeFilter(c, sub.Filter)
 		switch {
@@ -57,15 +58,18 @@ func (s *Server) subscribed(cl *mqtt.Client, codes []byte) {
 		return
 	}
 	c.refusing.Store(nil)
-	for i, w := range c.wishes {
-		if i < len(codes) && w.refusal != 0 && cl.Properties.ProtocolVersion == 5 {
+	wishes := c.wishes
+	c.wishes = nil
+	for i, w := range wishes[:min(len(wishes), len(codes))] {
+		if w.refusal != 0 && cl.Properties.ProtocolVersion == 5 {
 			codes[i] = w.refusal // SUBACK is made of them
 		}
-		if i < len(codes) && codes[i] < packets.ErrUnspecifiedError.Code {
-			s.parents.add(w.sub.Filter, cl.ID)
+		if codes[i] >= packets.ErrUnspecifiedError.Code {
+			continue
 		}
-		if i < len(codes) && codes[i] < packets.ErrUnspecifiedError.Code && w.wanted {
-			w.topics = s.retainedOn(w.sub.Filter)
+		s.parents.add(w.sub.Filter, cl.ID)
+		if w.wanted {
+			w.topics = s.index.matching(w.sub.Filter)
 			if c.replay.add(w) {
 				s.giveUp(cl, c, "it asks for more of what is retained than it takes")
 				return
@@ -108,9 +112,8 @@ func (s *Server) judgeFilter(c *conn, filter string) (refusal string, reason pac
 	return "", packets.Code{}
 }
 
-// allowed answers mochi's question about a topic. What a client may write is
-// decided in published; a filter that was granted needs no look at each
-// delivery, for Rules grant a filter only with all it matches.
+// allowed answers mochi's question about a topic or a filter. What a client may
+// write is decided in published, which filters are granted in subscribing.
 func (s *Server) allowed(cl *mqtt.Client, topic string, write bool) bool {
 	c := connOf(cl)
 	if write || c == nil {
