@@ -57,7 +57,7 @@ func (a *arrivals) acknowledge(pk *packets.Packet) {
 	}
 }
 
-// settled is called when a message has been processed: mochi remembers one at
+// arrivalSettled is called when a message has been processed: mochi remembers one at
 // QoS 2, under the id 0.
 func (s *Server) arrivalSettled(a *arrivals, cl *mqtt.Client) {
 	if a.qos == 2 && cl.State.Inflight.Delete(0) {

@@ -121,11 +121,6 @@ func (s *Server) replayAll(c *conn) {
 	}
 }
 
-// retainedOn lists the topics of a filter on which something is retained.
-func (s *Server) retainedOn(filter string) []string {
-	return s.index.matching(filter)
-}
-
 func (r *replay) next() (wish, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -165,7 +160,7 @@ func (s *Server) replayTopic(c *conn, sub packets.Subscription, topic string) bo
 	}
 }
 
-// replayOne writes one message, past mochi's queue for the client.
+// replayOne writes one message, past the news that wait for the client.
 func (s *Server) replayOne(c *conn, sub packets.Subscription, pk packets.Packet) bool {
 	cl := c.client
 	pk.FixedHeader.Retain = len(pk.Payload) > 0

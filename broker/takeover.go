@@ -28,7 +28,7 @@ type turn struct {
 	wanting int           // who has it and who waits; guarded by takeover.mu
 }
 
-// wait returns once the turn of the client's id is c's and no older session
+// awaitTurn returns once the turn of the client's id is c's and no older session
 // with the id is left, or with the code to refuse the client with.
 func (s *Server) awaitTurn(c *conn, cl *mqtt.Client) (refusal packets.Code, ok bool) {
 	patience := time.NewTimer(s.opt.TakeoverWait)
