@@ -11,7 +11,7 @@ import (
 
 // How long the node has for what it should do at once.
 const (
-	answerTime = 5 * time.Second
+	answerTime = 10 * time.Second          // as long as any sender waits
 	healTime   = 8 * time.Second           // it heals a topic once a second
 	beatsTime  = 3*beatEvery + 3*lateBy    // three heartbeats
 	claimTime  = 12*time.Second + 3*lateBy // beside its return

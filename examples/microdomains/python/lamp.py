@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A lamp that is a microdomain of the house (docs/protocol.md, "Being a node").
 
-    pip install paho-mqtt
+    pip install paho-mqtt        (or apt install python3-paho-mqtt)
     DOMINION_URL=mqtt://lamp-2:secret@192.168.1.2:1883 ./lamp.py lamp-2
 """
 import json
@@ -69,7 +69,8 @@ def run(method, subject, command):
     return {"status": "refused", "why": {"code": "UNKNOWN_METHOD", "text": text}}
 
 
-lamp = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"{ON.replace('/', '.')}.py")
+newest = [mqtt.CallbackAPIVersion.VERSION2] if hasattr(mqtt, "CallbackAPIVersion") else []  # paho 2, or Debian 12's 1.6
+lamp = mqtt.Client(*newest, client_id=f"{ON.replace('/', '.')}.py")
 lamp.will_set(f"{ON}/state/presence", json.dumps({"v": 1, "state": "lost"}), qos=1, retain=True)
 lamp.on_connect, lamp.on_message = born, heard
 if BROKER.username:
