@@ -10,6 +10,7 @@ import (
 	"dominion/broker/client"
 	"dominion/cmd/dominion/screen"
 	"dominion/cmd/program"
+	"dominion/device/journal"
 	"dominion/topics"
 )
 
@@ -49,6 +50,9 @@ With --follow it goes on until Ctrl-C. Lines travel only while somebody follows.
 	cmd.Flags().StringVar(&on, "on", "", "of the service on this domain alone")
 	return cmd
 }
+
+// lineWidth is how many characters of a line are shown.
+const lineWidth = 2000
 
 // logReader asks domains for lines and writes those that come.
 type logReader struct {
@@ -188,7 +192,8 @@ func (r *logReader) write(in topics.Inbound) error {
 		fmt.Fprintf(r.out, "%s--- %.1f MB were left out: it prints faster than is told\n", prefix, float64(l.Skipped)/1e6)
 	}
 	for _, text := range l.Lines {
-		if _, err := fmt.Fprintln(r.out, prefix+text); err != nil {
+		// Any node can say what it likes, and this is a person's terminal.
+		if _, err := fmt.Fprintln(r.out, prefix+journal.Printable(text, lineWidth)); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,6 +11,7 @@ import (
 	"dominion/broker/client"
 	"dominion/cmd/dominion/screen"
 	"dominion/cmd/program"
+	"dominion/device/journal"
 	"dominion/topics"
 )
 
@@ -54,9 +54,12 @@ func askNode(method, short, long string, fields func() map[string]any) *cobra.Co
 		if err != nil {
 			return unansweredBy(topics.Node(args[0]), err)
 		}
-		text := slices.Concat(reply.Lines, []string{reply.Result})
-		_, err = fmt.Fprintln(l.out, strings.Join(text, "\n"))
-		return err
+		for _, text := range append(slices.Clip(reply.Lines), reply.Result) {
+			if _, err := fmt.Fprintln(l.out, journal.Printable(text, lineWidth)); err != nil {
+				return err
+			}
+		}
+		return nil
 	}, stateFilters)
 }
 
