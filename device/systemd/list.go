@@ -62,6 +62,8 @@ func printed(ctx context.Context, program string, args ...string) ([]byte, error
 
 // Look is how a unit is now.
 func (m Manager) Look(ctx context.Context, unit string) (outside.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	conn, err := m.dial(ctx)
 	if err != nil {
 		return outside.State{}, err

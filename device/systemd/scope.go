@@ -38,6 +38,8 @@ func FindScopes(ctx context.Context) (Scopes, error) {
 	if !exists(filepath.Join(mount, "cgroup.controllers")) {
 		return Scopes{}, errNoUnified
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	conn, err := all[0].dial(ctx)
 	if err != nil {
 		return Scopes{}, err

@@ -159,6 +159,8 @@ func (m Manager) Kill(ctx context.Context, unit string) error {
 }
 
 func (m Manager) call(ctx context.Context, verb, unit, method string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	conn, err := m.dial(ctx)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", verb, unit, err)
