@@ -99,7 +99,8 @@ func restartable(w topics.ServiceState) bool {
 		return false
 	}
 	switch w.Why.Code {
-	case topics.Scheduled, topics.Exited, topics.NotLive, topics.StartTimeout, topics.StartFailed, topics.BuildFailed:
+	case topics.Scheduled, topics.Exited, topics.NotLive, topics.StartTimeout, topics.StartFailed, topics.BuildFailed,
+		topics.OutOfMemory, topics.PortTaken:
 		return true
 	}
 	return false

@@ -401,6 +401,8 @@ func TestRestartRunsAgainWhatIsDone(t *testing.T) {
 			`"phase":"done","ready":true`:                                                    true,
 			`"phase":"waiting","ready":false,"why":{"code":"SCHEDULED","text":"x"}`:          true,
 			`"phase":"stopped","ready":false,"why":{"code":"EXITED","text":"x"}`:             true,
+			`"phase":"stopped","ready":false,"why":{"code":"OUT_OF_MEMORY","text":"x"}`:      true,
+			`"phase":"stopped","ready":false,"why":{"code":"PORT_TAKEN","text":"x"}`:         true,
 			`"phase":"stopped","ready":false,"why":{"code":"STOPPED_BY_WORD","text":"x"}`:    false,
 			`"phase":"waiting","ready":false,"why":{"code":"WAIT_DEPENDENCY","text":"wait"}`: false,
 		} {
