@@ -76,7 +76,7 @@ func TestNothingEscapesItsGroup(t *testing.T) {
 	} {
 		r, dir := startIn(t, own, "("+hides+") & wait; exec sleep 1000")
 		hidden := pids(t, dir, 1)[0]
-		if err := end(r, ""); err != nil {
+		if err := end(r, strings.TrimPrefix(filepath.Base(r.Group), "lamp-")); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		wait(t, r)
@@ -87,6 +87,21 @@ func TestNothingEscapesItsGroup(t *testing.T) {
 		if _, err := os.Stat(r.Group); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: its group is left: %v", name, err)
 		}
+	}
+}
+
+// TestAnothersGroupIsLeftAlone holds that a ledger which names another's group
+// has nobody killed.
+func TestAnothersGroupIsLeftAlone(t *testing.T) {
+	r, _ := startIn(t, groups(t), "exec sleep 1000")
+	if err := process.End(t.Context(), process.Identity{Group: r.Group}, "other", 0); err != nil {
+		t.Error(err)
+	}
+	if _, ok := process.Adopt(t.Context(), process.Identity{Group: r.Group}, "other", 0, func() process.Exit { return process.Exit{Known: true} }); ok {
+		t.Error("another's group was adopted")
+	}
+	if !alive(r.PID) {
+		t.Error("another's group was ended")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -64,6 +65,15 @@ func (i Identity) Alive() bool {
 	}
 	boot, err := bootID()
 	return err == nil && boot == i.Boot
+}
+
+// of is the identity as that of a start. A group that does not bear its name is
+// another's, whatever was written down: all that is in it would be killed.
+func (i Identity) of(start string) Identity {
+	if !strings.HasSuffix(strings.TrimSuffix(i.Group, ".scope"), "-"+start) {
+		i.Group = ""
+	}
+	return i
 }
 
 // Exit is how the first process of a run ended: its code, or the signal. It
@@ -151,6 +161,7 @@ func exitOf(s *os.ProcessState) Exit {
 // A run whose first process is gone is adopted if that ended well and left
 // others behind: it had put itself in the background.
 func Adopt(ctx context.Context, id Identity, start string, grace time.Duration, recorded func() Exit) (*Run, bool) {
+	id = id.of(start)
 	r := &Run{Identity: id, start: start, grace: grace, done: make(chan struct{})}
 	alive := id.Alive()
 	if !alive && !(recorded().ok() && len(r.left()) > 0) {
@@ -167,7 +178,7 @@ func Adopt(ctx context.Context, id Identity, start string, grace time.Duration, 
 // returns when none of it is left, or with the context's error. id may be
 // zero for a run whose pid was never learned.
 func End(ctx context.Context, id Identity, start string, grace time.Duration) error {
-	r := &Run{Identity: id, start: start, grace: grace}
+	r := &Run{Identity: id.of(start), start: start, grace: grace}
 	return r.end(ctx)
 }
 
