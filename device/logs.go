@@ -111,10 +111,7 @@ func (a *Agent) tail(work context.Context, req topics.Request) {
 	if t.message.Topic = a.cfg.Space.Occurrence(a.cfg.Name, "log", req.Subject); name != ownLog {
 		t.service = topics.Service(req.Subject)
 	}
-	if w := a.watched[t.service]; w != nil {
-		a.running.Go(func() { a.tailOutside(work, req, t, w.charge) })
-		return
-	}
+	outside := a.watched[t.service]
 	longer, extended, err := a.tails.begin(t.word, t.lease)
 	switch {
 	case err != nil:
@@ -125,6 +122,10 @@ func (a *Agent) tail(work context.Context, req topics.Request) {
 		t.longer = longer
 		a.running.Go(func() {
 			defer a.tails.end(t.word)
+			if outside != nil {
+				a.tailOutside(work, req, t, outside.charge)
+				return
+			}
 			a.follow(work, name, req, t)
 		})
 	}

@@ -125,6 +125,12 @@ func TestAnEngineThatHangsKeepsNobodyWaiting(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("online after %v", took)
 	}
+	for i := range 20 {
+		h.request(fmt.Sprint("many", i), "tail", "frigate")
+	}
+	if r := h.answered("many19"); r.Status != topics.Refused || !strings.Contains(r.Why.Text, "16 streams") {
+		t.Errorf("answer %+v", r)
+	}
 	h.finish(nil)
 	for i := range 8 {
 		if err := os.Remove(filepath.Join(runs, fmt.Sprintf("c%d.json", i))); err != nil {
