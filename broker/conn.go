@@ -15,6 +15,14 @@ import (
 // keep-alive, it has deadlines of its own: one for the whole CONNECT, and one
 // for each write, so that a subscriber that stops reading costs a publisher
 // that much, once, and is then gone.
+//
+// Its goroutines: attend, in which mochi reads and handles packets, and mochi's
+// WriteLoop, which has nothing to do, live as long as it; a replay and a flush of
+// the outbox as long as they have something to do. attend ends last.
+//
+// Of its locks news.mu is taken first and mochi's of the client next; those of
+// the outbox, the flow, the replay and the resumption are taken last and never
+// two at once. Server.mu is held around the outbox's alone.
 type conn struct {
 	net.Conn
 	raw          net.Conn // what is below TLS and WebSocket; else the same
@@ -189,19 +197,14 @@ func (c *conn) name() string {
 
 // over tells whether the connection is closed. mochi says so of its client only
 // a moment after the other side can know.
-func (c *conn) over() bool {
-	select {
-	case <-c.closed:
-		return true
-	default:
-		return false
-	}
-}
+func (c *conn) over() bool { return isClosed(c.closed) }
 
 // hasEnded tells whether nothing of the session runs any more.
-func (c *conn) hasEnded() bool {
+func (c *conn) hasEnded() bool { return isClosed(c.ended) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-c.ended:
+	case <-c:
 		return true
 	default:
 		return false

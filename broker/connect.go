@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -106,23 +105,6 @@ func connectSize(got []byte) (whole int, known bool, err error) {
 	return 1 + n + length, true, nil
 }
 
-// varint reads a length of MQTT and how many bytes it takes: none when it goes on.
-func varint(b []byte) (value, n int, err error) {
-	for i, x := range b {
-		if i == 4 {
-			break
-		}
-		value |= int(x&0x7f) << (7 * i)
-		if x < 0x80 {
-			return value, i + 1, nil
-		}
-	}
-	if len(b) >= 4 {
-		return 0, 0, errMalformed
-	}
-	return 0, 0, nil
-}
-
 // checkConnect walks through a CONNECT. mochi decodes one without asking
 // whether anything is left (3.1.4-1), and takes wrong flags and properties. Of a
 // version that there is not we cannot know what it is made of.
@@ -189,37 +171,6 @@ func (p *parts) connectProperties() error {
 		return packets.ErrBadAuthenticationMethod
 	case found.has(packets.PropAuthenticationData):
 		return packets.ErrProtocolViolation
-	}
-	return nil
-}
-
-// parts are what is left of a packet, or that it was too short.
-type parts struct {
-	rest  []byte
-	short bool
-	fault error // of a text
-}
-
-func (p *parts) skip(n int) []byte {
-	if p.short = p.short || n > len(p.rest); p.short {
-		return nil
-	}
-	b := p.rest[:n]
-	p.rest = p.rest[n:]
-	return b
-}
-
-func (p *parts) byte() byte {
-	if b := p.skip(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-// field is a string or a piece of data with its length before it.
-func (p *parts) field() []byte {
-	if b := p.skip(2); b != nil {
-		return p.skip(int(binary.BigEndian.Uint16(b)))
 	}
 	return nil
 }

@@ -45,8 +45,6 @@ const (
 	mostAtOnce = 64 << 10
 	// smallBuffer is what is not worth to be kept, in bytes.
 	smallBuffer = 512
-	// goodbye is how long Close tries to get rid of the last answers.
-	goodbye = 100 * time.Millisecond
 )
 
 // Write takes one packet. What cannot be written any more is no error: mochi's
@@ -271,62 +269,4 @@ func (o *outbox) discard() (parting bool) {
 	o.dead, o.waiting, o.left = true, nil, 0
 	o.tell()
 	return o.last
-}
-
-// part says that no more comes, and leaves what was written to be read: a
-// socket that is closed while the client still sends takes that away from it.
-// The client is expected to close in its turn. It does not wait.
-func (c *conn) part() {
-	o := &c.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.mute, o.last = true, true
-	if o.dead || o.over {
-		c.parted.Store(true)
-		return
-	}
-	c.startFlush()
-}
-
-// halfClose ends our side. TLS has its own word for that.
-func (c *conn) halfClose() {
-	defer c.parted.Store(true)
-	half, ok := c.Conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		_ = c.Close()
-		return
-	}
-	if below, ok := c.raw.(interface{ CloseWrite() error }); ok && c.raw != c.Conn {
-		_ = below.CloseWrite()
-	}
-}
-
-// shut is called once, by Close. What the client is told at the end may take the
-// time of one write, in flush's goroutine, which closes the connection then;
-// other answers go if the socket takes them at once.
-func (c *conn) shut() error {
-	answers, told := c.out.end()
-	if told {
-		return c.SetWriteDeadline(time.Now().Add(c.writeTimeout))
-	}
-	if len(answers) > 0 && c.SetWriteDeadline(time.Now().Add(goodbye)) == nil {
-		_, _ = c.Conn.Write(answers)
-	}
-	return c.raw.Close()
-}
-
-// end returns what waits, if nobody gives it to the socket and nobody will, or
-// that flush is told to close the connection after it.
-func (o *outbox) end() (answers []byte, told bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.over = o.mute && o.busy && !o.dead; o.over {
-		return nil, true
-	}
-	if !o.busy {
-		answers = o.waiting
-	}
-	o.dead, o.waiting, o.left = true, nil, 0
-	o.tell()
-	return answers, false
 }

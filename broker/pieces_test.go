@@ -276,7 +276,7 @@ func pieces() []piece {
 			test: "TestLastWordsWaitInTheQueue",
 		},
 		{
-			name: "the last words are read", file: "outbox.go",
+			name: "the last words are read", file: "parting.go",
 			on:   "\tif !ok || half.CloseWrite() != nil {",
 			off:  "\tif !ok || half.CloseWrite() != nil || true {",
 			test: "TestTheLastWordsOfAPlannedShutdownAreHeard",

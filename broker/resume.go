@@ -111,14 +111,7 @@ func (c *conn) inherit(cl *mqtt.Client, present bool) {
 	}
 }
 
-func (r *resumption) isKnown() bool {
-	select {
-	case <-r.known:
-		return true
-	default:
-		return false
-	}
-}
+func (r *resumption) isKnown() bool { return isClosed(r.known) }
 
 // order sorts what was in flight on a connection as it was sent, or would have
 // been: first what that inherited, in its order, then the others by id. Ids are
