@@ -99,7 +99,7 @@ type Timing struct {
 	Start     time.Duration // until a started service must be ready: 60 s
 	Stop      time.Duration // from TERM to KILL: 10 s
 	Missing   time.Duration // between two looks for a missing directory: 5 s
-	Devices   time.Duration // between two looks at what is plugged in: 2 s; what is gone is told after two
+	Devices   time.Duration // between two looks at what is plugged in: 2 s; what is gone is told after eight
 	Backoff   Backoff
 }
 

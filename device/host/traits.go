@@ -31,8 +31,9 @@ type Devices struct {
 }
 
 // goneLooks is for how many looks a trait stays that is not there any more: a
-// stick that its service resets comes back at once.
-const goneLooks = 2
+// stick that its service resets, and an engine that starts anew, come back, and
+// what uses them is not stopped and moved for that.
+const goneLooks = 8
 
 // Look returns the traits in the order of their names, and whether they differ
 // from the last look's.
