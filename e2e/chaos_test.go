@@ -249,7 +249,7 @@ func (c *chaos) guard() (end func()) {
 		close(stop)
 		looking.Wait()
 		if len(found) > 0 {
-			c.t.Errorf("two copies:\n%s", strings.Join(found, "\n"))
+			c.t.Errorf("two copies, seen %d times:\n%s", len(found), strings.Join(found[:min(20, len(found))], "\n"))
 		}
 	})
 	c.t.Cleanup(end)
