@@ -153,7 +153,7 @@ func (v *verifier) host(cmd *cobra.Command, o verify.Options, start []string) (v
 	}
 	h, err := verify.Listen(v.listen, o)
 	if err != nil {
-		return verify.Seen{}, program.Fail(program.CannotRun, "%w", err)
+		return verify.Seen{}, program.Fail(program.CannotRun, "--listen %s: %w", v.listen, err)
 	}
 	if len(start) > 0 {
 		if child, err = startNode(cmd, start, h.Addr(), o.Space.Base); err != nil {
