@@ -43,11 +43,11 @@ func unable(code, format string, args ...any) *report {
 
 // notStarted is why a service was not started. For want of room on the disk it
 // is tried again as if its directory was missing: it has not failed itself.
-func (w *worker) notStarted(code string, err error) report {
+func (w *worker) notStarted(code string, err error) *report {
 	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
-		return report{why: &topics.Why{Code: code, Text: err.Error()}}
+		return unable(code, "%v", err)
 	}
-	return report{missing: true, why: &topics.Why{
+	return &report{missing: true, why: &topics.Why{
 		Code: topics.DiskFull,
 		Text: fmt.Sprintf("cannot be started while the disk of %s has no room: %v", w.cfg.Name, err),
 		Next: "on " + string(w.cfg.Name) + ": df -h " + w.cfg.DataDir,
@@ -110,8 +110,7 @@ func (w *worker) prepareInside(ctx context.Context, j job, dir string, manifest 
 		return prepared{}, rep
 	}
 	if err != nil {
-		rep := w.notStarted(topics.StartFailed, err)
-		return prepared{}, &rep
+		return prepared{}, w.notStarted(topics.StartFailed, err)
 	}
 	at := place{dir: dir, start: j.start, status: filepath.Join(string(w.ledger), string(j.name)+".status"),
 		env: append(w.cfg.environment(j.name, j.want, port, secrets), w.notifyEnv(j.name, j.want.Live)...)}
@@ -125,8 +124,7 @@ func (w *worker) prepareInside(ctx context.Context, j job, dir string, manifest 
 	}
 	out, offset, err := w.journal.Begin(string(j.name), j.start, time.Now())
 	if err != nil {
-		rep := w.notStarted(topics.StartFailed, fmt.Errorf("its output file cannot be written: %w", err))
-		return prepared{}, &rep
+		return prepared{}, w.notStarted(topics.StartFailed, fmt.Errorf("its output file cannot be written: %w", err))
 	}
 	return prepared{job: j, runner: w.runners[kind], place: at, commands: todo, out: out, note: note, began: time.Now(), entry: entry{
 		Service: j.name, Start: j.start, Runner: kind, Step: stepBuild, Port: port, Rev: j.want.Rev, Version: manifest.Version,

@@ -134,7 +134,7 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 	if p.entry.Outside == "" {
 		var err error
 		if p.socket, err = w.hear(p.entry); err != nil {
-			done(w.notStarted(topics.StartFailed, fmt.Errorf("it cannot be heard: %w", err)))
+			done(*w.notStarted(topics.StartFailed, fmt.Errorf("it cannot be heard: %w", err)))
 			return
 		}
 		p.entry.Mark = markOf(p.fileOf(p.entry.Rule.Path))
@@ -148,7 +148,7 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 		return
 	}
 	if err != nil {
-		done(w.notStarted(topics.StartFailed, err))
+		done(*w.notStarted(topics.StartFailed, err))
 		return
 	}
 	p.entry.Identity = running.Identity()
@@ -162,7 +162,7 @@ func (w *worker) build(ctx context.Context, r *run, p prepared) (report, bool) {
 	w.tell(ctx, report{stage: building, name: p.name, start: p.start, entry: p.entry, own: &p.own})
 	building, err := p.runner.(commander).launch(ctx, p, p.commands.build)
 	if err != nil {
-		return w.notStarted(topics.BuildFailed, err), false
+		return *w.notStarted(topics.BuildFailed, err), false
 	}
 	asked := false
 	select {
