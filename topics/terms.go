@@ -233,7 +233,7 @@ func (w Wanted) Faults() []*FieldError {
 	if w.Memory != 0 && w.Memory < leastMemory {
 		fault(&FieldError{"memory", fmt.Sprintf("is %d bytes (want 1048576, a megabyte, or more)", w.Memory)})
 	}
-	if w.CPU < 0 || w.CPU > mostCPU {
+	if !(w.CPU >= 0 && w.CPU <= mostCPU) { // nor what is no number: TOML knows that
 		fault(&FieldError{"cpu", fmt.Sprintf("is %v cores (want more than 0, at most %d)", w.CPU, mostCPU)})
 	}
 	if len(faults) == 0 {

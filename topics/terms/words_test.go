@@ -1,6 +1,7 @@
 package terms_test
 
 import (
+	"math"
 	"testing"
 
 	"dominion/topics"
@@ -64,6 +65,7 @@ func TestEveryFaultNamesItsKeyAndARemedy(t *testing.T) {
 		"restart_cap":   {RestartFirst: "1m", RestartCap: "1s"},
 		"start_timeout": {Ready: "tcp", StartTimeout: "99999h"},
 		"memory":        {Memory: "1K"},
+		"cpu":           {CPU: math.NaN()},
 	} {
 		if _, faults := words.Read(); len(faults) != 1 || faults[0].Key != key {
 			t.Errorf("%+v: %v, want one fault of %s", words, faults, key)
