@@ -15,6 +15,7 @@ import (
 // A client that comes back in the very moment in which its session ends is not
 // taken for the one that has gone.
 func TestASessionThatEndsLeavesItsClientAlone(t *testing.T) {
+	t.Parallel()
 	for _, v := range []byte{4, 5} {
 		t.Run(fmt.Sprint("MQTT ", v), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

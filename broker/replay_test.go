@@ -280,25 +280,27 @@ func TestReplayNeverBringsBackAnOlderMessage(t *testing.T) {
 	const topicsN, rounds = 400, 20
 	s := start(t, nil)
 	fill(t, s, topicsN)
-	stop := make(chan struct{})
+	// All that a reader hears finds a place in its channel.
+	const each = 150
+	begin := make(chan struct{})
 	var writing sync.WaitGroup
 	writing.Go(func() {
-		for v := topicsN; ; v++ {
-			select {
-			case <-stop:
-				return
-			default:
+		v := topicsN
+		for range begin {
+			for range each {
+				_ = s.Inject(fmt.Sprintf("devices/%05d/state", v%topicsN), []byte(strconv.Itoa(v)), true, 1)
+				v++
 			}
-			_ = s.Inject(fmt.Sprintf("devices/%05d/state", v%topicsN), []byte(strconv.Itoa(v)), true, 1)
 		}
 	})
 	var readers []*peer
 	for i := range rounds {
 		p := join(t, dial(t, s), "reader"+strconv.Itoa(i), nil)
+		begin <- struct{}{}
 		p.subscribe(1, "devices/#", "token/"+strconv.Itoa(i))
 		readers = append(readers, p)
 	}
-	close(stop)
+	close(begin)
 	writing.Wait()
 	want := retained(t, s, "devices/#")
 	for i, p := range readers {

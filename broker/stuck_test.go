@@ -18,6 +18,7 @@ import (
 )
 
 func TestASubscriberThatStopsReadingCostsItsPublishersOneDeadline(t *testing.T) {
+	t.Parallel()
 	const deadline = 500 * time.Millisecond
 	// Over a pipe, by a clock that stands still while anybody is busy.
 	t.Run("over a pipe", func(t *testing.T) {
