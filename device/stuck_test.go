@@ -14,7 +14,8 @@ import (
 // go of while make reads it can keep the agent waiting.
 func TestAMakefileThatDoesNotEndIsToldSo(t *testing.T) {
 	t.Parallel()
-	h := newHome(t, map[string]string{"bad": "x := $(shell setsid env -i sleep 1000 >/dev/null & echo $$! > pid)\nstart:\n\t@sleep 1000\n"})
+	// Before it has got away it is found by its START_ID, and ended.
+	h := newHome(t, map[string]string{"bad": "x := $(shell setsid env -i sh -c 'echo $$$$ > pid; exec sleep 1000' >/dev/null & until [ -s pid ]; do sleep 0.01; done)\nstart:\n\t@sleep 1000\n"})
 	h.cfg.Timing.Start = time.Second
 	leftAlone := h.beside()
 	h.Cleanup(func() { _ = syscall.Kill(h.pid("bad/pid"), syscall.SIGKILL) })
