@@ -88,7 +88,7 @@ type worker struct {
 	keepers map[string]keeper
 	shell   shell
 	reports chan<- report
-	probes  sync.WaitGroup // the goroutines that knock on ports
+	probes  sync.WaitGroup // the goroutines that follow services and look at them
 	linked  atomic.Bool    // what services say by the bus can be heard
 }
 
@@ -100,9 +100,8 @@ func (w *worker) tell(ctx context.Context, r report) {
 	}
 }
 
-// start prepares, builds and starts a service, watches it and reports what
-// happens to it. It returns when nothing of the service is left, or, with the
-// service still running, when ctx ends.
+// start prepares, builds and starts a service, has it watched, and reports what
+// happens to it.
 func (w *worker) start(ctx context.Context, j job, r *run) {
 	done := func(rep report) {
 		rep.stage, rep.name, rep.start = ended, j.name, j.start
@@ -153,7 +152,9 @@ func (w *worker) start(ctx context.Context, j job, r *run) {
 	}
 	p.entry.Identity = running.Identity()
 	w.tell(ctx, report{stage: started, name: j.name, start: j.start, entry: p.entry, running: running, own: &p.own, note: p.note})
-	w.follow(ctx, r, running, p)
+	// On a stack of its own: this one has grown, and would stay so for as long as
+	// the service lives.
+	w.probes.Go(func() { w.follow(ctx, r, running, p) })
 }
 
 // build runs the build to its end. If it is not ok, the report says how it
