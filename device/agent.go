@@ -117,24 +117,8 @@ func New(cfg Config) (*Agent, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	// make and the services run elsewhere: no path may depend on where this began.
-	var err error
-	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
+	if err := cfg.directories(); err != nil {
 		return nil, err
-	}
-	if cfg.ServicesDir, err = filepath.Abs(cfg.ServicesDir); err != nil {
-		return nil, err
-	}
-	for _, dir := range []string{"", "runs"} {
-		if err := os.MkdirAll(filepath.Join(cfg.DataDir, dir), 0o700); err != nil {
-			return nil, fmt.Errorf("data directory: %w (let this user write there, or name another with data)", err)
-		}
-	}
-	if err := unix.Access(cfg.DataDir, unix.W_OK); err != nil {
-		return nil, fmt.Errorf("data directory %s cannot be written: %w (let this user write there, or name another with data)", cfg.DataDir, err)
-	}
-	if _, err := os.Stat(cfg.ServicesDir); err != nil {
-		cfg.Log.Warn().Err(err).Msg("no services directory: no service can run here until there is one")
 	}
 	output, err := journal.Open(outputDir(cfg.DataDir), cfg.Output)
 	if err != nil {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
 
 	"dominion/device/cgroup"
 	"dominion/device/host"
@@ -180,4 +183,28 @@ func (c Config) check() error {
 		bad = append(bad, fmt.Errorf("address %q is no host name or address", c.Address))
 	}
 	return errors.Join(bad...)
+}
+
+// directories makes the paths absolute, since make and the services run
+// elsewhere, and sees to it that the data directory is there and can be written.
+func (c *Config) directories() error {
+	var err error
+	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
+		return err
+	}
+	if c.ServicesDir, err = filepath.Abs(c.ServicesDir); err != nil {
+		return err
+	}
+	for _, dir := range []string{"", "runs"} {
+		if err := os.MkdirAll(filepath.Join(c.DataDir, dir), 0o700); err != nil {
+			return fmt.Errorf("data directory: %w (let this user write there, or name another with data)", err)
+		}
+	}
+	if err := unix.Access(c.DataDir, unix.W_OK); err != nil {
+		return fmt.Errorf("data directory %s cannot be written: %w (let this user write there, or name another with data)", c.DataDir, err)
+	}
+	if _, err := os.Stat(c.ServicesDir); err != nil {
+		c.Log.Warn().Err(err).Msg("no services directory: no service can run here until there is one")
+	}
+	return nil
 }

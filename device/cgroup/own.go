@@ -117,7 +117,7 @@ const mostTasks = "4096"
 // Place makes a group by hand.
 func (o Own) Place(_ context.Context, service, start string, pid int, l Limits) (string, error) {
 	g := Group(filepath.Join(o.home, service+"-"+start))
-	if err := os.Mkdir(string(g), 0o755); err != nil {
+	if err := os.MkdirAll(string(g), 0o755); err != nil { // another agent may have left, and taken the empty home along
 		return "", err
 	}
 	limited := g.limit(l)

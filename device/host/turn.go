@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 // What a machine can be told to do with itself.
@@ -14,6 +15,9 @@ const (
 	Reboot   = "reboot"
 	Shutdown = "shutdown"
 )
+
+// turnTimeout is how long an init may take to begin.
+const turnTimeout = 30 * time.Second
 
 // Turn has this machine reboot or shut down, through its init. It returns once
 // that has begun; the error has the words of the program that refused.
@@ -25,7 +29,11 @@ func Turn(ctx context.Context, what string) error {
 	if _, err := os.Stat("/run/systemd/system"); err == nil {
 		argv = append([]string{"systemctl"}, argv...)
 	}
-	said, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.WaitDelay = time.Second // for what it started and left with its output
+	said, err := cmd.CombinedOutput()
 	if text := strings.TrimSpace(string(said)); err != nil && text != "" {
 		return errors.New(strings.ReplaceAll(text, "\n", ": "))
 	}
