@@ -44,19 +44,23 @@ type player struct {
 
 func (g *game) play(ctx context.Context, scratch string) error {
 	for _, n := range g.todo.services {
-		var row []*player
+		g.players = append(g.players, nil)
+		row := &g.players[len(g.players)-1]
 		for _, c := range g.contestants {
 			p, err := g.enter(ctx, filepath.Join(scratch, fmt.Sprintf("%s-%d", c.name, n)), c, n)
-			if p != nil {
-				row = append(row, p)
-			}
-			if len(row) == len(g.contestants) || err != nil {
-				g.players = append(g.players, row)
-			}
 			if err != nil {
 				return fmt.Errorf("start %s with %d services: %w", c.name, n, err)
 			}
+			*row = append(*row, p)
 		}
+	}
+	if err := g.each(func(_, _ int, p *player) error {
+		if err := g.bell.all(ctx, p.services); err != nil {
+			return fmt.Errorf("%w\n%s", err, p.said())
+		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	fmt.Fprintf(g.progress, "%d supervisors run, and calm down for %v\n", len(g.todo.services)*len(g.contestants), g.todo.calm)
 	if err := pause(ctx, g.todo.calm); err != nil {
@@ -68,7 +72,7 @@ func (g *game) play(ctx context.Context, scratch string) error {
 	return g.crash(ctx)
 }
 
-// enter starts a supervisor and waits for its services.
+// enter starts a supervisor with its services.
 func (g *game) enter(ctx context.Context, dir string, c contestant, n int) (*player, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
@@ -82,13 +86,8 @@ func (g *game) enter(ctx context.Context, dir string, c contestant, n int) (*pla
 		all = append(all, keep{name: topics.Service(name), command: g.bell.command(at)})
 	}
 	var err error
-	if p.child, err = c.start(ctx, dir, all); err != nil {
-		return nil, err
-	}
-	if err := g.bell.all(ctx, p.services); err != nil {
-		return p, fmt.Errorf("%w\n%s", err, p.said())
-	}
-	return p, nil
+	p.child, err = c.start(ctx, dir, all)
+	return p, err
 }
 
 // stop ends all of them at once.

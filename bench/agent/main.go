@@ -46,12 +46,12 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags.DurationVar(&todo.idle, "idle", 5*time.Minute, "how long the supervisors are watched while nothing happens")
 	flags.IntVar(&todo.rounds, "rounds", mostRounds-1, "how many services crash, of each supervisor")
 	flags.BoolVar(&todo.alone, "alone", false, "leave supervisord and systemd out")
-	short := flags.Bool("short", false, "a look of less than a minute: what is idle is watched for 15 s")
+	short := flags.Bool("short", false, "a look of less than a minute: what is idle is watched for 10 s")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *short {
-		todo.idle, todo.calm, todo.rounds = 15*time.Second, 5*time.Second, 3
+		todo.idle, todo.calm, todo.rounds = 10*time.Second, 4*time.Second, 3
 	}
 	if todo.rounds < 1 || todo.rounds > mostRounds || todo.idle <= 0 || todo.idle > time.Hour {
 		return fmt.Errorf("-rounds %d -idle %v: up to %d rounds and an hour", todo.rounds, todo.idle, mostRounds)
