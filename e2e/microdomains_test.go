@@ -66,6 +66,17 @@ func TestExampleMicrodomainsAreVerified(t *testing.T) {
 	}
 }
 
+// TestAgentIsVerified holds the same of the agent, to whom everything is done
+// that verify knows.
+func TestAgentIsVerified(t *testing.T) {
+	t.Parallel()
+	out, err := newNamespace(t).command(program(t, "dominion"), "verify", "--listen", "127.0.0.1:0", "attic", "--",
+		program(t, "domain"), "--name", "attic", "--data", t.TempDir(), "--services-dir", t.TempDir()).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "attic: all of ") || strings.Contains(string(out), "did not come to") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // TestExampleMicrodomainsInTheDemo does what docs/services.md says: it starts
 // each example beside `dominion demo`, which knows it from then on.
 func TestExampleMicrodomainsInTheDemo(t *testing.T) {

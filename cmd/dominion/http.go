@@ -31,7 +31,7 @@ func (l *leader) openHTTP() error {
 		if l.http, err = net.Listen("tcp", l.config.HTTP); err != nil {
 			return program.Fail(program.CannotRun, "listen for HTTP: %w (is another program there? choose another http)", err)
 		}
-		return program.WriteFile(l.httpFile(), []byte("http://"+l.http.Addr().String()+"\n"))
+		return l.tell(l.httpFile(), "http://"+l.http.Addr().String())
 	}
 	return nil
 }

@@ -117,7 +117,10 @@ func (l *leader) openBroker(alerts map[string]topics.Alert) error {
 	if err := l.keepOperator(); err != nil {
 		return &program.Exit{Code: program.CannotRun, Err: err}
 	}
-	return program.WriteFile(l.addressFile(), []byte(l.url+"\n"))
+	if err := l.tell(l.addressFile(), l.url); err != nil {
+		return &program.Exit{Code: program.CannotRun, Err: err}
+	}
+	return nil
 }
 
 // addressFile tells other programs on this machine where the broker listens,

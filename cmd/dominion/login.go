@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +31,7 @@ const operatorName = "operator"
 func (l *leader) keepOperator() error {
 	path := filepath.Join(l.data.Path, operatorFile)
 	if l.broker == nil {
-		return program.WriteFile(path, []byte(l.url+"\n"))
+		return l.tell(path, l.url)
 	}
 	user, password := "", ""
 	if written, err := readOperator(path); err == nil {
@@ -48,7 +49,22 @@ func (l *leader) keepOperator() error {
 		return err
 	}
 	u.User = url.UserPassword(operatorName, password)
-	return program.WriteFile(path, []byte(u.String()+"\n"))
+	return l.tell(path, u.String())
+}
+
+// tell writes a line into a file for other programs on this machine, if it does
+// not stand there. A full disk keeps no house from being led: those programs
+// have to be told by hand then.
+func (l *leader) tell(path, line string) error {
+	if have, err := os.ReadFile(path); err == nil && string(have) == line+"\n" {
+		return nil
+	}
+	err := program.WriteFile(path, []byte(line+"\n"))
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		l.log.Error().Err(err).Msg("the disk is full: the command line on this machine may not find the house, or not be let in (free room: df -h " + l.data.Path + ")")
+		return nil
+	}
+	return err
 }
 
 // firstLoginFile stands in the leader's data once it is settled whether a login

@@ -189,7 +189,7 @@ func (r *logReader) write(in topics.Inbound) error {
 		r.ended[at.Node] = true
 	}
 	if l.Skipped > 0 {
-		fmt.Fprintf(r.out, "%s--- %.1f MB were left out: it prints faster than is told\n", prefix, float64(l.Skipped)/1e6)
+		fmt.Fprintf(r.out, "%s--- %.0f KB were left out: it prints faster than is told\n", prefix, max(1, float64(l.Skipped)/1e3))
 	}
 	for _, text := range l.Lines {
 		// Any node can say what it likes, and this is a person's terminal.

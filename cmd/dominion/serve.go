@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -108,14 +109,17 @@ func readCatalogue(cmd *cobra.Command) (*coordinator.Catalogue, error) {
 // welcome says where the house is, and what to do next when there is little in it.
 func (l *leader) welcome(w io.Writer, path string) {
 	url := program.Redacted(l.url)
-	doing, elsewhere := "leads on", ""
+	doing, elsewhere, named := "leads on", "", ""
 	if l.broker == nil {
 		doing = "joins the broker at" // it leads once that has let it in
+		if os.Getenv("DOMINION_BROKER") == l.config.Broker {
+			named = "\n(DOMINION_BROKER names it; unset that to lead on a broker of its own)"
+		}
 	}
 	if url != defaultBroker {
 		elsewhere = " --broker " + url
 	}
-	fmt.Fprintf(w, "Dominion %s %s %s, its data in %s\n", program.Version(), doing, url, l.config.Data)
+	fmt.Fprintf(w, "Dominion %s %s %s, its data in %s%s\n", program.Version(), doing, url, l.config.Data, named)
 	if path == "" {
 		fmt.Fprintf(w, `There is no configuration file: the house is shown, and nothing is started.
   look at it      dominion status%s

@@ -38,7 +38,7 @@ After -- stands what starts the node: it has DOMINION_URL, DOMINION_BASE,
 DOMAIN_BROKER and DOMAIN_BASE set, and is stopped at the end with SIGTERM.`,
 		Example: `  dominion verify lamp-2
   dominion verify --listen 127.0.0.1:0 lamp-2 -- ./lamp.py lamp-2
-  dominion verify --listen 127.0.0.1:0 attic -- domain --name attic --data /tmp/d`,
+  dominion verify --listen 127.0.0.1:0 attic -- domain --name attic --data d`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if dash := cmd.ArgsLenAtDash(); len(args) == 0 || dash == 0 || dash < 0 && len(args) > 1 || dash > 1 {
 				return errors.New("name one node; what starts it stands after --")

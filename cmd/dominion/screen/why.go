@@ -115,7 +115,7 @@ func (e *explainer) service(name topics.Service, indent int) {
 		e.say(indent, bold, "%s is in no catalogue that a coordinator has published", name)
 		e.instances(name, indent+2, nil)
 		if e.next == "" {
-			e.next = fmt.Sprintf("add [services.%s] to the leader's configuration file, and start the leader again", name)
+			e.next = fmt.Sprintf("add [services.%s] to the leader's configuration file, then: dominion reload", name)
 		}
 		return
 	}

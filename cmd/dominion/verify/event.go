@@ -18,7 +18,7 @@ const (
 	StepRepeat   Step = "repeat"   // another command, with the same id
 	StepUnknown  Step = "unknown"  // a method that no node has
 	StepEmpty    Step = "empty"    // an empty payload on ping/host
-	StepBeats    Step = "beats"    // nothing, for three heartbeats
+	StepBeats    Step = "beats"    // nothing, for two heartbeats
 	StepStale    Step = "stale"    // the will of a session that is none of its own
 	StepForeign  Step = "foreign"  // another machine says it is online under the name
 	StepOverride Step = "override" // another client writes on its info

@@ -102,7 +102,7 @@ func (v *visit) end() {
 func (v *visit) flag(ctx context.Context, tell func(topics.Message), commands string) {
 	m := topics.Message{Topic: v.Space.Command(v.Node, "ping", "host"), QoS: 1, Retained: true, Payload: fmt.Appendf(nil, `{"id":%q}`, idRetained)}
 	tell(m)
-	v.record.rest(ctx, answerTime) // it looks again a second after a command
+	v.record.rest(ctx, 3*settleTime) // it looks again a second after a command
 	if h, err := v.connect(ctx, []string{commands}); err == nil {
 		v.record.rest(ctx, replayTime)
 		h.leave()

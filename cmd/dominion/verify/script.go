@@ -13,9 +13,9 @@ import (
 const (
 	answerTime = 10 * time.Second          // as long as any sender waits
 	healTime   = 8 * time.Second           // it heals a topic once a second
-	beatsTime  = 3*beatEvery + 3*lateBy    // three heartbeats
+	beatsTime  = 2*beatEvery + 2*lateBy    // two heartbeats
 	claimTime  = 12*time.Second + 3*lateBy // beside its return
-	settleTime = 1500 * time.Millisecond   // what follows at once has come by then, and errors are told anew
+	settleTime = 1200 * time.Millisecond   // what follows at once has come by then, and errors are told anew
 	downTime   = time.Second               // a link, or a broker, that is gone
 )
 
@@ -153,7 +153,7 @@ func commandStages(r *record, tell func(topics.Message)) []stage {
 }
 
 func listenForBeats(ctx context.Context, r *record) {
-	during(ctx, r, beatsTime, func(s Seen, events []Event) bool { return len(s.beats(events)) >= 3 })
+	during(ctx, r, beatsTime, func(s Seen, events []Event) bool { return len(s.beats(events)) >= 2 })
 }
 
 // machine is the node's own id.
