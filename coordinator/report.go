@@ -80,6 +80,9 @@ func judgement(d *Domain, wanted map[topics.Service]topics.Wanted, v View) topic
 		j.Why = &topics.Why{Code: "SUSPECT", Text: "no heartbeat for a while", Next: next}
 	case topics.JudgedLost:
 		j.Why = &topics.Why{Code: topics.DomainLost, Text: "gone without a word; is it powered, is its network up?", Next: next}
+		if d.Micro { // a device may have said so itself
+			j.Why.Text = "gone, or so it says; is it powered, is its network up?"
+		}
 	case topics.JudgedConflict:
 		j.Why = &topics.Why{Code: "CONFLICT", Text: "another domain has the same name but for the case of its letters", Next: "rename one of them"}
 	case topics.JudgedUnknown:

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,5 +127,35 @@ func TestHalfAWrittenDocument(t *testing.T) {
 		h.begin()
 		h.eventually(name+": lamp runs", func() bool { return h.pid("lamp/pid") != before && alive(h.pid("lamp/pid")) })
 		h.finish(device.ErrStopServices)
+	}
+}
+
+// TestPlanDoesWithout is a dependency on the same machine that the service would
+// rather wait for: as long as it may still come.
+func TestPlanDoesWithout(t *testing.T) {
+	want := topics.Wanted{Run: true, Rev: "1", Dependencies: []topics.Service{"web"}, Soft: []topics.Service{"web"}}
+	later := time.Now().Add(time.Minute)
+	for name, c := range map[string]struct {
+		web    device.Have
+		starts bool
+	}{
+		"it starts":                    {device.Have{Phase: topics.PhaseStarting}, false},
+		"it is about to be started":    {device.Have{Phase: topics.PhaseStopped}, false},
+		"it waits for another":         {device.Have{Phase: topics.PhaseWaiting}, false},
+		"it is ready":                  {device.Have{Phase: topics.PhaseRunning, Ready: true}, true},
+		"it failed":                    {device.Have{Phase: topics.PhaseBackoff, Next: later}, true},
+		"it fails again and again":     {device.Have{Phase: topics.PhaseCrashloop, Next: later}, true},
+		"there is nothing to start it": {device.Have{Phase: topics.PhaseBackoff, Missing: true}, true},
+		"it has ended for good":        {device.Have{Phase: topics.PhaseStopped, Over: true, Rev: "1"}, true},
+	} {
+		plan := device.Plan(device.Input{
+			Now:    time.Now(),
+			Wanted: map[topics.Service]topics.Wanted{"lamp": want, "web": {Run: true, Rev: "1"}},
+			Have:   map[topics.Service]device.Have{"lamp": {Phase: topics.PhaseStopped}, "web": c.web},
+		})
+		starts := slices.ContainsFunc(plan, func(a device.Action) bool { return a.Service == "lamp" && a.Do == device.Start })
+		if starts != c.starts {
+			t.Errorf("%s: starts %v: %+v", name, starts, plan)
+		}
 	}
 }

@@ -207,7 +207,7 @@ func (in Input) gate(name topics.Service, want topics.Wanted, dependency topics.
 	if at, ok := want.Endpoints[dependency]; ok && there.Host != "" && at.Host != there.Host {
 		return in.gateElsewhere(want, dependency)
 	}
-	if there.Ready {
+	if there.Ready || slices.Contains(want.Soft, dependency) && !there.comes() {
 		return nil
 	}
 	return &topics.Why{
@@ -215,6 +215,15 @@ func (in Input) gate(name topics.Service, want topics.Wanted, dependency topics.
 		Text: fmt.Sprintf("waits for %s, which is not ready here yet", dependency),
 		Next: "dominion why " + string(dependency),
 	}
+}
+
+// comes tells whether a service that is not ready is on its way to be.
+func (h Have) comes() bool {
+	switch h.Phase {
+	case topics.PhaseBackoff, topics.PhaseCrashloop, topics.PhaseStopped, topics.PhaseDone:
+		return h.Phase == topics.PhaseStopped && h.Next.IsZero() && !h.Missing && !h.Over // it is about to be started
+	}
+	return true
 }
 
 // gateElsewhere is gate for what runs on another machine. Without a leader its
