@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"dominion/broker"
 	"dominion/broker/client"
 	"dominion/coordinator"
@@ -49,7 +47,7 @@ func openHouse() (*house, error) {
 	}
 	h := &house{server: server, wishes: make(chan topics.Message), states: make(chan state, 1000)}
 	h.bus, err = client.New(client.Options{
-		Node: topics.Coordinator, ID: leaderID, Shared: true, Log: zerolog.Nop(),
+		Node: topics.Coordinator, ID: leaderID, Shared: true,
 		Filters: coordinator.Filters(topics.Space{}),
 		Dial: func(context.Context) (net.Conn, error) {
 			return server.Pipe(topics.Identity{Role: topics.RoleCoordinator}), nil
