@@ -16,11 +16,11 @@ func TestAMakefileThatDoesNotEndIsToldSo(t *testing.T) {
 	t.Parallel()
 	// Before it has got away it is found by its START_ID, and ended.
 	h := newHome(t, map[string]string{"bad": "x := $(shell setsid env -i sh -c 'echo $$$$ > pid; exec sleep 1000' >/dev/null & until [ -s pid ]; do sleep 0.01; done)\nstart:\n\t@sleep 1000\n"})
-	h.cfg.Timing.Start = time.Second
+	h.cfg.Timing.Start = 3 * time.Second
 	leftAlone := h.beside()
 	h.Cleanup(func() { _ = syscall.Kill(h.pid("bad/pid"), syscall.SIGKILL) })
 	h.too("bad", run("1"))
-	if s := h.why("bad", topics.StartFailed); !strings.Contains(s.Why.Text, "more than 1s") {
+	if s := h.why("bad", topics.StartFailed); !strings.Contains(s.Why.Text, "more than 3s") {
 		t.Errorf("why %+v", s.Why)
 	}
 	leftAlone()
@@ -34,7 +34,7 @@ func TestAPromiseDuringABuildCostsNothing(t *testing.T) {
 	var turns atomic.Int64
 	h := newHome(t, map[string]string{"lamp": "build:\n\t@[ ! -e slow ] || sleep 1000\n" + stays})
 	h.cfg.Turned = func() { turns.Add(1) }
-	h.cfg.Timing.Stop, h.cfg.Timing.Start = 50*time.Millisecond, 100*time.Millisecond
+	h.cfg.Timing.Stop, h.cfg.Timing.Start = 50*time.Millisecond, 5*time.Second
 	h.begin()
 	h.connect()
 	h.want(one("lamp", topics.Wanted{Run: true, Rev: "1", Ready: &topics.Readiness{By: topics.ReadyDelay, Delay: 0.05, Timeout: 5}}))
@@ -44,7 +44,7 @@ func TestAPromiseDuringABuildCostsNothing(t *testing.T) {
 	h.phase("lamp", topics.PhaseBuilding)
 	h.request("r1", "restart", "lamp")
 	h.replies("r1", topics.Accepted)
-	<-time.After(600 * time.Millisecond) // twice the time that a promise has here
+	<-time.After(5500 * time.Millisecond) // more than the time that a promise has here
 	before := turns.Load()
 	<-time.After(time.Second)
 	if n := turns.Load() - before; n > 100 {
