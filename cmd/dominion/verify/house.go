@@ -42,8 +42,8 @@ type Options struct {
 	Patience time.Duration
 	// Say is told what is done now, for people. Nil: nobody is.
 	Say func(string)
-	// Stop has the node stop as it usually does; false: it cannot. Nil: it is
-	// not stopped.
+	// Stop has the node stop as it usually does, or asks somebody to; false: it
+	// cannot. Nil: it is not stopped.
 	Stop func() bool
 }
 
@@ -86,8 +86,8 @@ func (h *House) Close() {
 	h.connections.Wait()
 }
 
-// open rules of a broker that is not ours: it keeps what it is told to, and
-// lets everybody write.
+// open are the rules of a broker that is not ours: it keeps what it is told to,
+// and lets everybody write.
 type open struct{}
 
 func (open) MayWrite(topics.Identity, string) bool { return true }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"dominion/topics"
@@ -251,4 +252,14 @@ func (h *House) stop(ctx context.Context) {
 		<-gone.C
 	}
 	h.record.rest(ctx, settleTime)
+	if s, _ := h.record.look(); h.connected() > 0 && unmoved(s) {
+		h.record.forget(StepGoodbye) // nobody stopped it
+	}
+}
+
+// unmoved tells that the node neither spoke of being there nor went in the last
+// step.
+func unmoved(s Seen) bool {
+	events, _ := s.during(StepGoodbye)
+	return len(s.presences(events)) == 0 && !slices.ContainsFunc(events, func(e Event) bool { return e.What == Left || e.What == Broke })
 }
