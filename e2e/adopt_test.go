@@ -46,7 +46,6 @@ func TestAUnitIsAdopted(t *testing.T) {
 	agent := start(t, pi.command("domain"))
 
 	pi.shows(`bridge +ready .*observed`)
-	pid := pi.mainPID("bridge")
 	pi.run("systemctl", "kill", "--signal=KILL", "bridge")
 	pi.shows(`bridge +failing`)
 	why, _ := pi.try("dominion", "why", "bridge")
@@ -62,7 +61,7 @@ func TestAUnitIsAdopted(t *testing.T) {
 	pi.shows(`bridge +ready .*observed`)
 
 	// The house takes it over as it runs.
-	pid = pi.mainPID("bridge")
+	pid := pi.mainPID("bridge")
 	t.Log(pi.run("domain", "adopt", "bridge", "--own"))
 	t.Log(pi.run("dominion", "add", "/usr/local/dominion/services/bridge", "--yes"))
 	pi.shows(`bridge +ready .*required`)
