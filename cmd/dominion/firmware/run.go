@@ -87,8 +87,9 @@ func (r *room) hear(ctx context.Context, m topics.Message) {
 		if node == "" || !known {
 			continue
 		}
-		d, shown := r.devices[node]
-		if d = r.device(node, e); d == nil {
+		_, shown := r.devices[node]
+		d := r.device(node, e)
+		if d == nil {
 			return
 		}
 		if online {
