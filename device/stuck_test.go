@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"dominion/device"
 	"dominion/topics"
 )
 
@@ -17,6 +18,7 @@ func TestAMakefileThatDoesNotEndIsToldSo(t *testing.T) {
 	// Before it has got away it is found by its START_ID, and ended.
 	h := newHome(t, map[string]string{"bad": "x := $(shell setsid env -i sh -c 'echo $$$$ > pid; exec sleep 1000' >/dev/null & until [ -s pid ]; do sleep 0.01; done)\nstart:\n\t@sleep 1000\n"})
 	h.cfg.Timing.Start = 3 * time.Second
+	h.cfg.Timing.Backoff = device.Backoff{First: time.Hour, Cap: time.Hour} // each try lets go of another
 	leftAlone := h.beside()
 	h.Cleanup(func() { _ = syscall.Kill(h.pid("bad/pid"), syscall.SIGKILL) })
 	h.too("bad", run("1"))
