@@ -262,6 +262,7 @@ func (s *Server) processed(cl *mqtt.Client, pk packets.Packet) {
 	case packets.Puback, packets.Pubcomp:
 		c.flow.free(pk.PacketID)
 		c.replay.acknowledged(pk.PacketID)
+		c.acknowledged()
 		s.release(c)
 	case packets.Pubrec:
 		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code { // the end of it

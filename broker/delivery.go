@@ -245,7 +245,10 @@ func (s *Server) forgetMessage(cl *mqtt.Client, pk packets.Packet) {
 // wait for a client.
 func (s *Server) roomFor(c *conn, pk packets.Packet) bool {
 	most := s.opt.MaxPending
-	if c.out.waits()+int(c.news.bytes.Load()) < most || c.over() {
+	room := func(waiting, bytes, unacknowledged int) bool {
+		return waiting+int(c.news.bytes.Load()) < bytes && (pk.FixedHeader.Qos == 0 || c.client.State.Inflight.Len() < unacknowledged)
+	}
+	if room(c.out.waits(), most, mostUnacknowledged) || c.over() {
 		return true
 	}
 	if losable(pk) || pk.Origin == c.client.ID {
@@ -253,5 +256,20 @@ func (s *Server) roomFor(c *conn, pk packets.Packet) bool {
 	}
 	late := time.NewTimer(s.opt.WriteTimeout)
 	defer late.Stop()
-	return c.awaitOut(func(waiting int) bool { return waiting+int(c.news.bytes.Load()) < most/2 }, late.C) || c.over()
+	return c.awaitOut(func(waiting int) bool { return room(waiting, most/2, fewUnacknowledged) }, late.C) || c.over()
+}
+
+// So many messages may be on their way to a client: there are packet ids for
+// 65,535, and what finds none is lost. A client that reads but acknowledges too
+// slowly is waited for as one that does not read.
+const (
+	mostUnacknowledged = 48 << 10
+	fewUnacknowledged  = 40 << 10
+)
+
+// acknowledged lets those go on who wait for acknowledgements of a client.
+func (c *conn) acknowledged() {
+	if c.client.State.Inflight.Len() == fewUnacknowledged-1 {
+		c.out.move()
+	}
 }

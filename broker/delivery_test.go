@@ -140,3 +140,44 @@ func TestWhoSubscribesAndUnsubscribesIsHeeded(t *testing.T) {
 		publisher.publish("a/topic", "nobody hears", 1, false)
 	}
 }
+
+// TestWhoAcknowledgesLateLosesNothing holds that publishers wait for a subscriber
+// that reads all, and acknowledges when nothing comes any more: before the
+// packet ids have run out.
+func TestWhoAcknowledgesLateLosesNothing(t *testing.T) {
+	t.Parallel()
+	const n = 110_000
+	s := start(t, func(o *broker.Options) { o.WriteTimeout = patience })
+	p := join(t, s.Pipe(topics.Identity{Role: topics.RoleOperator}), "late", nil)
+	p.subscribe(1, "burst")
+	p.silent.Store(true)
+	put, ended := s.Injector(), make(chan error, 1)
+	go func() {
+		for i := range n {
+			if err := put("burst", []byte(strconv.Itoa(i)), false, 1); err != nil {
+				ended <- err
+				return
+			}
+		}
+		ended <- nil
+	}()
+	var owed []uint16
+	for i := 0; i < n; {
+		select {
+		case m, there := <-p.in:
+			if !there || string(m.Payload) != strconv.Itoa(i) {
+				t.Fatalf("message %d is %q (connected: %v)", i, m.Payload, there)
+			}
+			owed = append(owed, m.PacketID)
+			i++
+		case <-time.After(200 * time.Millisecond):
+			for _, id := range owed {
+				p.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id})
+			}
+			owed = nil
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

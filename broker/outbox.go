@@ -153,6 +153,13 @@ func (o *outbox) tell() {
 	}
 }
 
+// move lets those look again who wait.
+func (o *outbox) move() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.tell()
+}
+
 func (o *outbox) ending() (last, over bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
