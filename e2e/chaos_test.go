@@ -28,11 +28,11 @@ import (
 // last fault; nothing is left of any of them once the agent has stopped them.
 //
 // CHAOS_SEED repeats the faults of a run, CHAOS_FAULTS says how many there are
-// (100; 300 take about two minutes), CHAOS_GROUPS=no has the agent do without
+// (60; 300 take about two minutes), CHAOS_GROUPS=no has the agent do without
 // control groups; left out, the seed decides.
 func TestChaos(t *testing.T) {
 	seed := fromEnv(t, "CHAOS_SEED", time.Now().UnixNano())
-	count := fromEnv(t, "CHAOS_FAULTS", 100)
+	count := fromEnv(t, "CHAOS_FAULTS", 60)
 	groups := seed%2 == 0
 	if word := os.Getenv("CHAOS_GROUPS"); word != "" {
 		groups = word != "no"
