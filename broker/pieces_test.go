@@ -186,9 +186,15 @@ func pieces() []piece {
 		},
 		{
 			name: "a queue bounded in bytes for each client", file: "delivery.go",
-			on:   "\tif c.out.waits()+int(c.news.bytes.Load()) < most || c.over() {",
-			off:  "\tif most >= 0 {",
+			on:   "\treturn waiting+int(c.news.bytes.Load()) < bytes && (",
+			off:  "\treturn bytes >= 0 && (",
 			test: "TestAClientThatReadsTooSlowlyIsDisconnectedRatherThanDeceived",
+		},
+		{
+			name: "who acknowledges late is waited for", file: "delivery.go",
+			on:   "c.client.State.Inflight.Len() < unacknowledged)",
+			off:  "unacknowledged >= 0)",
+			test: "TestWhoAcknowledgesLateLosesNothing",
 		},
 		{
 			name: "the keep-alive is clamped", file: "access.go",
