@@ -41,20 +41,32 @@ const (
 )
 
 const (
-	maxName = 63
+	// MaxName is how many characters a name has at most.
+	MaxName = 63
 	// DefaultBase is the base topic of a house that was not given one.
 	DefaultBase Base = "dominion"
 	// DefaultPrefix is Home Assistant's default discovery prefix.
 	DefaultPrefix = "homeassistant"
 )
 
+// Spell writes what somebody else chose with the letters that a name may have:
+// any other becomes instead. It may still begin wrongly, or be empty or too long.
+func Spell(text string, instead rune) string {
+	return strings.Map(func(c rune) rune {
+		if alphanumeric(c) || c == '_' || c == '-' {
+			return c
+		}
+		return instead
+	}, text)
+}
+
 // CheckName tells why s cannot be a name on the bus, or nil.
 func CheckName(s string) error {
 	switch {
 	case s == "":
 		return errors.New("a name is empty")
-	case len(s) > maxName:
-		return fmt.Errorf("name %.20q… has %d characters (at most %d)", s, len(s), maxName)
+	case len(s) > MaxName:
+		return fmt.Errorf("name %.20q… has %d characters (at most %d)", s, len(s), MaxName)
 	}
 	for i, c := range s {
 		switch {

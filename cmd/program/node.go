@@ -20,14 +20,8 @@ func HostName() topics.Node {
 // name may have replaced by -. It is "" when nothing of it is left.
 func NameOf(host string) topics.Node {
 	host, _, _ = strings.Cut(host, ".")
-	name := strings.Trim(strings.Map(func(r rune) rune {
-		if r == '_' || r == '-' || r < 0x80 && topics.CheckName(string(r)) == nil {
-			return r
-		}
-		return '-'
-	}, host), "-_")
-	const longest = 63
-	if n := topics.Node(name[:min(len(name), longest)]); n.Check() == nil {
+	name := strings.Trim(topics.Spell(host, '-'), "-_")
+	if n := topics.Node(name[:min(len(name), topics.MaxName)]); n.Check() == nil {
 		return n
 	}
 	return ""

@@ -172,15 +172,8 @@ func (d *Devices) sticks(bus map[string]made) []topics.Trait {
 
 // word makes a trait of what a manufacturer chose.
 func word(text string) topics.Trait {
-	const longest = 63
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_':
-			return r
-		}
-		return '_'
-	}, text)
-	return topics.Trait(text[:min(len(text), longest)])
+	text = topics.Spell(text, '_')
+	return topics.Trait(text[:min(len(text), topics.MaxName)])
 }
 
 // camera tells whether a picture can be taken here. A Pi's codecs and image

@@ -59,14 +59,6 @@ func (e Entry) node(name, topic string) topics.Node {
 
 // legible makes a name of a level: what no name may have becomes -.
 func legible(level string) string {
-	const longest = 63
-	level = strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_':
-			return r
-		}
-		return '-'
-	}, level)
-	level = strings.TrimLeft(level, "-_")
-	return level[:min(len(level), longest)]
+	level = strings.TrimLeft(topics.Spell(level, '-'), "-_")
+	return level[:min(len(level), topics.MaxName)]
 }
